@@ -1,0 +1,37 @@
+# `make run` and `make test` need Python 3.11+, pip and make; they set up the rest in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint format samples bench lock clean
+
+run: .venv/ready
+	$(BIN)/bouncehouse run --home data --inbox samples
+
+test: .venv/ready
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint --disable-progress-bar models tests/dbt
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/sqlfluff fix --disable-progress-bar models tests/dbt
+
+# Hashes only: no index address and no annotation, so the file is the same wherever it is made.
+lock: .venv/ready
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-strip-extras --no-annotate --no-header -o requirements.lock
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bouncehouse needs Python 3.11 or later: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf .venv data target logs dist

@@ -1,0 +1,78 @@
+"""Settings of one run: where things lie and how the warehouse is to judge. Made once, at the edge, and passed down."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SOURCES = ("kumomta", "postfix", "ses", "events")
+"""Names of the senders' logs: the folders under `inbox/`."""
+
+ACTIONS = "actions"
+"""Landed like a source, but it comes from `<home>/actions/` and holds what administrators decided."""
+
+
+def find_project_directory() -> Path:
+    """The folder of `dbt_project.yml`: inside an installed wheel, or the checkout of an editable install."""
+    packaged = Path(__file__).parent / "project"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent
+
+
+class Settings(BaseSettings):
+    """Values come from arguments, then from `BOUNCEHOUSE_*` in the environment, then from the defaults here."""
+
+    model_config = SettingsConfigDict(env_prefix="BOUNCEHOUSE_", frozen=True, extra="ignore")
+
+    home: Path = Path("data")
+    inbox_directory: Path | None = Field(default=None, description="read raw logs from here instead of `<home>/inbox`")
+    suppression_policy: Literal["smtp_5xx", "recipient"] = "smtp_5xx"
+    threads: int | None = Field(default=None, ge=1, description="DuckDB threads; one per core unless set")
+    memory_limit: str = Field(default="2GB", description="DuckDB memory limit, in DuckDB's own spelling")
+    report_days: int = Field(default=30, ge=1, description="days that the exported reports cover")
+
+    @field_validator("home")
+    @classmethod
+    def _has_no_pattern(cls, home: Path) -> Path:
+        if set("*?[") & set(str(home)):  # the engine would take the path for a pattern
+            raise ValueError(f"the home's path may not hold *, ? or [: {home}")
+        return home
+
+    @cached_property
+    def root(self) -> Path:
+        """The home as an absolute path."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def inbox(self) -> Path:
+        return self.inbox_directory.expanduser().resolve() if self.inbox_directory else self.root / "inbox"
+
+    @property
+    def actions(self) -> Path:
+        return self.root / "actions"
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def rejects(self) -> Path:
+        return self.root / "rejects"
+
+    @property
+    def state(self) -> Path:
+        """Caches and logs: deleting them costs time, never data."""
+        return self.root / "state"
+
+    @property
+    def work_database(self) -> Path:
+        return self.root / "work.duckdb"
+
+    @property
+    def published_database(self) -> Path:
+        return self.root / "bouncehouse.duckdb"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
