@@ -1,0 +1,20 @@
+"""Landing: raw log files to Parquet, each content once, with every record landed or rejected."""
+
+from flows.landing.inbox import Arrival, Arrivals, InboxMissing, Known, Unreadable, find_arrivals, remember
+from flows.landing.land import LANDING_COLUMNS, REJECT_COLUMNS, land_file
+from flows.landing.loads import Load, read_loads
+
+__all__ = [
+    "LANDING_COLUMNS",
+    "REJECT_COLUMNS",
+    "Arrival",
+    "Arrivals",
+    "InboxMissing",
+    "Known",
+    "Load",
+    "Unreadable",
+    "find_arrivals",
+    "land_file",
+    "read_loads",
+    "remember",
+]
