@@ -1,0 +1,290 @@
+"""Build and test the warehouse: show dbt the batch, run it once, and keep in mind what a finished build took in."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from flows import landing, rules
+from flows.landing import loads
+from flows.problems import ActionableError
+from flows.settings import ACTIONS, SOURCES, Settings, find_project_directory
+
+LOAD_COLUMNS = {
+    "source_name": "varchar",
+    "source_file": "varchar",
+    "file_digest": "varchar",
+    "file_bytes": "bigint",
+    "compression": "varchar",
+    "records_read": "bigint",
+    "records_landed": "bigint",
+    "records_rejected": "bigint",
+    "is_complete": "boolean",
+    "message": "varchar",
+    "landed_at": "timestamp",
+}
+SAMPLE_ROWS = 5
+"""Rows shown of a data test that failed."""
+
+
+class BuildFailed(ActionableError):  # noqa: N818 (reads as the event it is)
+    """dbt could not build a model, or an error-level test failed. Nothing is published."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did. `is_built` is false when there was nothing to do."""
+
+    is_built: bool
+    files: int
+    models: int
+    tests: int
+    warnings: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What the tables in `work.duckdb` depend on besides the landed files."""
+
+    project: str
+    """Digest of the models, macros and seeds other than the rules; when it moves, everything is built from landing."""
+    rule_set: str
+    """Digest of the rules; when it moves, every message is derived and judged again."""
+    suppression_policy: str
+
+
+def find_versions(settings: Settings) -> Versions:
+    """Digest the project as it stands on disk."""
+    project = find_project_directory()
+    digest = hashlib.sha256()
+    rule_seeds = set(rules.SEEDS)
+    for folder in ("models", "macros", "seeds"):
+        for path in sorted((project / folder).rglob("*")):
+            # descriptions and tests in YAML change no table
+            if path.suffix in {".sql", ".csv"} and path.name not in rule_seeds:
+                digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return Versions(digest.hexdigest()[:16], rules.rule_set_version(project), settings.suppression_policy)
+
+
+def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
+    """Build every model over the landed files that no finished build has taken in, and test the result.
+
+    A build that fails or is killed leaves its files waiting, so that the next one takes them again; the models give
+    the same tables when they see a record a second time. `BuildFailed` names what failed.
+    """
+    started = time.perf_counter()
+    versions = find_versions(settings)
+    landed = landing.read_loads(settings)
+    with duckdb.connect(settings.work_database) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        _create_state(connection)
+        built_with = _read_versions(connection)
+        if full_refresh or built_with is None or built_with.project != versions.project:
+            # from here until the build is finished the tables are of mixed ages, and the missing version says so
+            full_refresh = True
+            connection.execute("begin; delete from landing.built_files; delete from landing.builds; commit")
+        finished = {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
+        batch = [load for load in landed if load.file_digest not in finished]
+        if not batch and not full_refresh and built_with == versions:
+            return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started)
+        _show_batch(connection, settings, batch)
+        rules.install(connection, find_project_directory())
+    is_retouched = built_with is not None and not full_refresh and built_with.rule_set != versions.rule_set
+    results = _run_dbt(settings, versions, full_refresh=full_refresh, is_retouched=is_retouched)
+    failures = [result for result in results if result["status"] in {"error", "fail", "runtime error"}]
+    if failures:
+        raise _describe_failures(settings, failures)
+    with duckdb.connect(settings.work_database) as connection:
+        _finish(connection, versions, batch)
+    return BuildResult(
+        is_built=True,
+        files=len(batch),
+        models=sum(result["unique_id"].startswith("model.") for result in results),
+        tests=sum(result["unique_id"].startswith("test.") for result in results),
+        warnings=[_name(result) + ": " + (result["message"] or "") for result in results if result["status"] == "warn"],
+        seconds=time.perf_counter() - started,
+    )
+
+
+def waiting(settings: Settings) -> int:
+    """Count the landed files that no finished build has taken in."""
+    digests = {load.file_digest for load in landing.read_loads(settings)}
+    if not settings.work_database.exists():
+        return len(digests)
+    with duckdb.connect(settings.work_database) as connection:
+        _create_state(connection)
+        return len(
+            digests - {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
+        )
+
+
+def find_build_id(settings: Settings) -> str | None:
+    """Give the id of the last finished build: what is published carries it."""
+    if not settings.work_database.exists():
+        return None
+    with duckdb.connect(settings.work_database) as connection:
+        _create_state(connection)
+        row = connection.execute("select build_id from landing.builds order by finished_at desc limit 1").fetchone()
+    return str(row[0]) if row else None
+
+
+def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("create schema if not exists landing")
+    connection.execute("create table if not exists landing.built_files (file_digest varchar primary key)")
+    connection.execute(
+        """create table if not exists landing.builds (
+            build_id varchar primary key,
+            finished_at timestamp,
+            file_count bigint,
+            project_version varchar,
+            rule_set_version varchar,
+            suppression_policy varchar
+        )"""
+    )
+
+
+def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
+    row = connection.execute(
+        """select project_version, rule_set_version, suppression_policy
+        from landing.builds order by finished_at desc limit 1"""
+    ).fetchone()
+    return Versions(*row) if row else None
+
+
+def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load]) -> None:
+    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none."""
+    for source in (*SOURCES, ACTIONS):
+        paths = [
+            settings.landing / source / f"{load.file_digest}.parquet" for load in batch if load.source_name == source
+        ]
+        connection.execute(_view(source, landing.LANDING_COLUMNS[source], paths))
+    rejected = [
+        loads.rejects_path(settings, load.source_name, load.file_digest) for load in batch if load.records_rejected
+    ]
+    connection.execute(_view("rejects", landing.REJECT_COLUMNS, rejected))
+    connection.execute(
+        f"create or replace table landing.loads ({', '.join(f'{name} {kind}' for name, kind in LOAD_COLUMNS.items())})"
+    )
+    if batch:
+        connection.executemany(
+            f"insert into landing.loads values ({', '.join('?' * len(LOAD_COLUMNS))})",
+            [[getattr(load, name) for name in LOAD_COLUMNS] for load in batch],
+        )
+
+
+def _view(name: str, columns: dict[str, str], paths: list[Path]) -> str:
+    typed = ", ".join(f'cast("{column}" as {kind}) as "{column}"' for column, kind in columns.items())
+    if not paths:
+        nulls = ", ".join(f'cast(null as {kind}) as "{column}"' for column, kind in columns.items())
+        return f"create or replace view landing.{name} as select {nulls} where false"
+    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    return (
+        f"create or replace view landing.{name} as select {typed} from read_parquet([{listed}], union_by_name = true)"
+    )
+
+
+def _finish(connection: duckdb.DuckDBPyConnection, versions: Versions, batch: list[landing.Load]) -> None:
+    """Write down, in one transaction, that the batch is built."""
+    finished_at = datetime.now(UTC).replace(tzinfo=None)
+    build_id = hashlib.sha256(f"{finished_at.isoformat()} {os.getpid()}".encode()).hexdigest()[:16]
+    connection.execute("begin")
+    if batch:
+        connection.executemany(
+            "insert or ignore into landing.built_files values (?)", [[load.file_digest] for load in batch]
+        )
+    connection.execute(
+        "insert into landing.builds values (?, ?, ?, ?, ?, ?)",
+        [build_id, finished_at, len(batch), versions.project, versions.rule_set, versions.suppression_policy],
+    )
+    connection.execute("commit")
+
+
+def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_retouched: bool) -> list[dict[str, Any]]:
+    """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results."""
+    target = settings.state / "dbt"
+    target.mkdir(parents=True, exist_ok=True)
+    results_file = target / "run_results.json"
+    results_file.unlink(missing_ok=True)
+    project = find_project_directory()
+    variables = {
+        "suppression_policy": versions.suppression_policy,
+        "rule_set_version": versions.rule_set,
+        "is_retouched": is_retouched,
+    }
+    command = [
+        sys.executable, "-m", "flows.child", "--quiet", "--no-use-colors", "build",
+        "--project-dir", str(project), "--profiles-dir", str(project),
+        "--target-path", str(target), "--log-path", str(target / "logs"),
+        "--exclude-resource-type", "unit_test",
+        "--vars", json.dumps(variables),
+    ]  # fmt: skip
+    if full_refresh:
+        command.append("--full-refresh")
+    environment = {
+        **os.environ,
+        "BOUNCEHOUSE_WORK_DATABASE": str(settings.work_database),
+        "BOUNCEHOUSE_MEMORY_LIMIT": settings.memory_limit,
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    said = target / "said.txt"
+    with (
+        said.open("wb") as output,
+        # its standard input stays open as long as we live: see flows/child.py
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        exit_code = process.wait()
+    log = f"see {target / 'logs' / 'dbt.log'}; nothing was published"
+    if not results_file.exists():
+        last_lines = " ".join(said.read_text(errors="replace").split()[-80:])
+        raise BuildFailed(f"dbt did not run (exit code {exit_code}): {last_lines}", log)
+    if exit_code not in (0, 1):  # 1: something failed, and the results say what
+        raise BuildFailed(f"dbt ended with exit code {exit_code}", log)
+    results: list[dict[str, Any]] = json.loads(results_file.read_text())["results"]
+    return results
+
+
+def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> BuildFailed:
+    """Name the tests and models that failed, with some rows of each failed test."""
+    parts = []
+    with duckdb.connect(settings.work_database) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for failure in failures[:10]:
+            message = " ".join((failure["message"] or "").split())[:500]
+            parts.append(f"{_name(failure)}: {message}")
+            if failure["unique_id"].startswith("test.") and failure["status"] == "fail":
+                parts += _sample(connection, failure)
+    return BuildFailed(
+        f"{len(failures)} of the build's models and tests failed; nothing was published\n" + "\n".join(parts),
+        f"what was published before stays; put it right and run again; {settings.state / 'dbt' / 'logs' / 'dbt.log'}"
+        " has the whole story",
+    )
+
+
+def _sample(connection: duckdb.DuckDBPyConnection, failure: dict[str, Any]) -> list[str]:
+    """Give some rows of a failed data test, a line each; `repr` keeps control characters from acting."""
+    query = failure.get("compiled_code")
+    if not query:
+        return []
+    cursor = connection.execute(f"select * from ({query}) limit {SAMPLE_ROWS}")
+    names = [column[0] for column in cursor.description or []]
+    lines = []
+    for row in cursor.fetchall():
+        line = ", ".join(f"{name} = {value!r}" for name, value in zip(names, row, strict=True))
+        lines.append("    " + line[:300])
+    return lines
+
+
+def _name(result: dict[str, Any]) -> str:
+    return str(result["unique_id"]).split(".")[2]

@@ -1,0 +1,96 @@
+"""Publish the tested marts: copy them to a new file and swap it in by rename, so that readers see one whole state."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from flows import __version__, rules
+from flows.build import find_build_id
+from flows.settings import Settings, find_project_directory
+
+STORAGE_VERSION = "v1.2.0"
+"""The oldest DuckDB that can read the published file."""
+
+
+def published_build_id(settings: Settings) -> str | None:
+    """Give the build that the published file was copied from; None where nothing is published."""
+    if not settings.published_database.exists():
+        return None
+    with duckdb.connect(settings.published_database, read_only=True) as connection:
+        row = connection.execute("select build_id from marts.ops_publication").fetchone()
+    return str(row[0]) if row else None
+
+
+def publish(settings: Settings) -> Path:
+    """Copy every mart of the last finished build to a new file and rename it to `bouncehouse.duckdb`.
+
+    To be called only after `build` has returned: it tested what is copied here. Readers that have the old file open
+    keep it; those that open the name see the old or the new one, never a part.
+    """
+    build_id = find_build_id(settings)
+    if build_id is None:
+        raise RuntimeError("nothing is built yet")
+    target = settings.published_database
+    temporary = target.with_name(f".{target.name}.new")
+    for leftover in (temporary, temporary.with_name(temporary.name + ".wal")):
+        leftover.unlink(missing_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute(f"set memory_limit = '{settings.memory_limit}'")
+        connection.execute(f"attach {_quoted(settings.work_database)} as work (read_only)")
+        connection.execute(f"attach {_quoted(temporary)} as published (storage_version '{STORAGE_VERSION}')")
+        connection.execute("create schema published.marts")
+        for mart in find_marts(settings):
+            connection.execute(f'create table published.marts."{mart}" as select * from work.marts."{mart}"')
+        connection.execute("use published")
+        _copy_comments(connection, settings)
+        rules.install(connection, find_project_directory(), schema="marts")
+        connection.execute(
+            """create table published.marts.ops_publication as
+            select
+                build_id,
+                finished_at as built_at,
+                cast(? as timestamp) as published_at,
+                rule_set_version,
+                suppression_policy,
+                ? as bouncehouse_version
+            from work.landing.builds
+            where build_id = ?""",
+            [datetime.now(UTC).replace(tzinfo=None), __version__, build_id],
+        )
+        connection.execute("use memory")
+        connection.execute("detach published")
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(target)
+    return target
+
+
+def find_marts(settings: Settings) -> list[str]:
+    """Names of the marts, as the build that was just run declares them."""
+    nodes = _read_manifest(settings)["nodes"].values()
+    return sorted(node["name"] for node in nodes if node["resource_type"] == "model" and node["schema"] == "marts")
+
+
+def _copy_comments(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Give tables and columns the descriptions of their YAML, so that a client shows them."""
+    for node in _read_manifest(settings)["nodes"].values():
+        if node["resource_type"] == "model" and node["schema"] == "marts":
+            table = f'published.marts."{node["name"]}"'
+            connection.execute(f"comment on table {table} is {_quoted(node['description'])}")
+            for column in node["columns"].values():
+                if column["description"]:
+                    connection.execute(
+                        f'comment on column {table}."{column["name"]}" is {_quoted(column["description"])}'
+                    )
+
+
+def _read_manifest(settings: Settings) -> dict:  # type: ignore[type-arg]
+    return json.loads((settings.state / "dbt" / "manifest.json").read_text())  # type: ignore[no-any-return]
+
+
+def _quoted(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"

@@ -1,0 +1,25 @@
+{#- ISO 8601 text with an offset or Z (none means UTC) as a UTC timestamp; digits beyond microseconds are cut. -#}
+{% macro timestamp_from_iso(text) -%}
+    cast(try_cast(regexp_replace(replace({{ text }}, ',', '.'), '(\.\d{6})\d+', '\1') as timestamptz) at time zone 'UTC' as timestamp)
+{%- endmacro %}
+
+{#- Seconds since 1970, as text or number, as a UTC timestamp. -#}
+{% macro timestamp_from_epoch(seconds) -%}
+    make_timestamp(cast(round(try_cast({{ seconds }} as decimal(20, 6)) * 1000000) as bigint))
+{%- endmacro %}
+
+{#-
+    A syslog time such as `Jul 5 06:52:11` (RFC 3164 leaves the year out) in the latest year in which it is at most a day
+    after the anchor date. February 29 may lie up to eight years back.
+-#}
+{% macro timestamp_without_year(text, anchor_date) -%}
+    list_max(list_filter(
+        [
+            {%- for years_back in range(-1, 9) %}
+            try_strptime((year({{ anchor_date }}) - {{ years_back }}) || ' ' || {{ text }}, '%Y %b %d %H:%M:%S')
+            {%- if not loop.last %},{% endif %}
+            {%- endfor %}
+        ],
+        lambda candidate: candidate < {{ anchor_date }} + interval 2 day
+    ))
+{%- endmacro %}

@@ -1,0 +1,43 @@
+-- What the rules say of each bounce text, by mailbox provider: judged once, when first seen under a rule set.
+
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='judgement_id',
+) }}
+
+with {% if is_incremental() %}
+known as (
+    select * from {{ this }}
+    where rule_set_version = '{{ var("rule_set_version") }}'
+),
+{% endif %}
+
+texts as (
+    select distinct
+        judgement_id,
+        bounce_text,
+        provider
+    from {{ ref('int_bounce_replies__masked') }}
+    {% if is_incremental() %}
+    where judgement_id not in (select judgement_id from known)
+    {% endif %}
+),
+
+judged as (
+    select
+        *,
+        judge_reply(bounce_text, provider) as judgement
+    from texts
+)
+
+select
+    judgement_id,
+    bounce_text,
+    provider,
+    judgement.rule_id,
+    judgement.reason,
+    -- a text that two providers mean differently is two
+    {{ digest(['bounce_text', 'judgement.reason']) }} as text_id,
+    '{{ var("rule_set_version") }}' as rule_set_version
+from judged

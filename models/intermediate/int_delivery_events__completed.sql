@@ -1,0 +1,208 @@
+-- All events of the touched groups, completed by what only the events of one message together tell: sender, campaign
+-- and Message-ID of a Postfix queue id, expiry of its recipients, out-of-band bounces, attempt numbers, the last
+-- reply before an expiry.
+
+with touched as (
+    select * from {{ ref('int_message_groups__touched') }}
+),
+
+events as (
+    select * from {{ ref('int_delivery_events__united') }}
+    where message_group_id in (select message_group_id from touched)
+),
+
+queue_facts as (
+    select * from {{ ref('int_postfix__queue_facts') }}
+    where message_group_id in (select message_group_id from touched)
+),
+
+-- A short queue id is used again after its file is removed (never within the same second: it holds the microsecond),
+-- so the removals before a line number the lives of the id.
+queue_lives as (
+    select
+        message_group_id,
+        event_id as line_id,
+        event_at as line_at,
+        null as fact,
+        null as fact_value
+    from events
+    where source_name = 'postfix'
+    union all
+    select
+        message_group_id,
+        line_id,
+        fact_at as line_at,
+        fact,
+        fact_value
+    from queue_facts
+),
+
+queue_lives_numbered as (
+    select
+        *,
+        count(*) filter (fact = 'removed') over (
+            partition by message_group_id
+            order by line_at
+            range between unbounded preceding and interval 1 microsecond preceding
+        ) as life_number
+    from queue_lives
+),
+
+queue_messages as (
+    select
+        message_group_id,
+        life_number,
+        min_by(fact_value, (line_at, line_id)) filter (fact = 'message_id') as message_id,
+        min_by(fact_value, (line_at, line_id)) filter (fact in ('sender', 'expired')) as envelope_sender,
+        min_by(fact_value, (line_at, line_id)) filter (fact in ('header x-campaign', 'header x-campaign-id')) as campaign_id,
+        min_by(fact_value, (line_at, line_id)) filter (fact = 'header from') as from_header
+    from queue_lives_numbered
+    group by message_group_id, life_number
+),
+
+attributed as (
+    select
+        events.* exclude (message_id, envelope_sender, from_domain, campaign_id),
+        coalesce(queue_messages.message_id, events.message_id) as message_id,
+        coalesce(events.envelope_sender, queue_messages.envelope_sender) as envelope_sender,
+        coalesce(events.from_domain, {{ header_domain('queue_messages.from_header') }}) as from_domain,
+        coalesce(events.campaign_id, queue_messages.campaign_id) as campaign_id,
+        coalesce(queue_lives_numbered.life_number, 0) as life_number
+    from events
+    left join queue_lives_numbered
+        on events.source_name = 'postfix' and events.event_id = queue_lives_numbered.line_id
+    left join queue_messages
+        on
+            queue_lives_numbered.message_group_id = queue_messages.message_group_id
+            and queue_lives_numbered.life_number = queue_messages.life_number
+),
+
+-- qmgr(8) says once for a queue id that it expired: true of every recipient that was still deferred
+expiries as (
+    select
+        lives.message_group_id,
+        lives.life_number,
+        min(lives.line_at) as expired_at,
+        min_by(facts.source_file, (lives.line_at, lives.line_id)) as source_file,
+        min_by(facts.file_digest, (lives.line_at, lives.line_id)) as file_digest,
+        min_by(facts.record_number, (lives.line_at, lives.line_id)) as record_number,
+        min_by(facts.landed_at, (lives.line_at, lives.line_id)) as landed_at
+    from queue_lives_numbered as lives
+    inner join queue_facts as facts on lives.line_id = facts.line_id
+    where lives.fact = 'expired'
+    group by lives.message_group_id, lives.life_number
+),
+
+last_before_expiry as (
+    select
+        attributed.* exclude (source_file, file_digest, record_number, landed_at),
+        expiries.expired_at,
+        expiries.source_file,
+        expiries.file_digest,
+        expiries.record_number,
+        expiries.landed_at
+    from attributed
+    inner join expiries
+        on
+            attributed.message_group_id = expiries.message_group_id
+            and attributed.life_number = expiries.life_number
+            and attributed.event_at <= expiries.expired_at
+    where attributed.source_name = 'postfix'
+    qualify row_number() over (
+        partition by attributed.message_group_id, attributed.life_number, attributed.recipient
+        order by attributed.event_at desc, attributed.event_id desc
+    ) = 1
+),
+
+with_expiries as (
+    select * from attributed
+    union all by name
+    select
+        * exclude (expired_at) replace (
+            {{ digest(['message_group_id', 'life_number', 'recipient', 'expired_at', "'expired'"]) }} as event_id,
+            expired_at as event_at,
+            'expired' as event_type,
+            'expired' as native_event_type,
+            false as is_attempt,
+            cast(null as integer) as attempt_number,
+            'local' as response_origin
+        )
+    from last_before_expiry
+    where event_type = 'deferred'
+),
+
+identified as (
+    select
+        *,
+        {{ digest(['message_group_id', 'life_number', 'message_id', 'recipient']) }} as message_recipient_id
+    from with_expiries
+),
+
+-- a refusal after an acceptance came out of band, by whatever name the source has for it
+with_fates as (
+    select
+        * replace (
+            case
+                when
+                    event_type = 'bounced'
+                    and count(*) filter (event_type = 'delivered') over (
+                        partition by message_recipient_id
+                        order by event_at
+                        range between unbounded preceding and interval 1 microsecond preceding
+                    ) > 0
+                    then 'out_of_band_bounce'
+                else event_type
+            end as event_type
+        )
+    from identified
+),
+
+with_attempts as (
+    select
+        * replace (
+            is_attempt and event_type in ('delivered', 'deferred', 'bounced') as is_attempt
+        )
+    from with_fates
+),
+
+numbered as (
+    select
+        * replace (
+            case
+                when is_attempt then coalesce(
+                    attempt_number,
+                    row_number() over (partition by message_recipient_id, is_attempt order by event_at, event_id)
+                )
+            end as attempt_number
+        ),
+        -- the last real reply says why a message expired better than the words of the queue that gave it up
+        case
+            when event_type = 'expired' and response_origin <> 'remote' then max_by(
+                {
+                    'response_text': response_text,
+                    'smtp_code': smtp_code,
+                    'enhanced_code': enhanced_code,
+                    'response_origin': response_origin,
+                    'mx_host': mx_host,
+                    'mx_ip': mx_ip
+                },
+                (event_at, event_id)
+            ) filter (event_type in ('deferred', 'bounced') and response_text is not null) over (
+                partition by message_recipient_id
+                order by event_at
+                range between unbounded preceding and current row
+            )
+        end as last_reply
+    from with_attempts
+)
+
+select
+    * exclude (last_reply) replace (
+        coalesce(last_reply.response_text, response_text) as response_text,
+        case when last_reply is null then smtp_code else last_reply.smtp_code end as smtp_code,
+        case when last_reply is null then enhanced_code else last_reply.enhanced_code end as enhanced_code,
+        case when last_reply is null then response_origin else last_reply.response_origin end as response_origin,
+        case when last_reply is null then mx_host else last_reply.mx_host end as mx_host,
+        case when last_reply is null then mx_ip else last_reply.mx_ip end as mx_ip
+    )
+from numbered

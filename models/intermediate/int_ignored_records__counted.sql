@@ -1,0 +1,17 @@
+-- Records that are no delivery event, by file and kind.
+
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='file_digest',
+) }}
+
+select
+    source_name,
+    source_file,
+    file_digest,
+    coalesce(native_event_type, 'unknown') as native_event_type,
+    count(*) as ignored_record_count
+from {{ ref('int_staged_events__unioned') }}
+where event_type is null and recipient_number = 1
+group by all

@@ -1,0 +1,11 @@
+-- Groups of which the batch says something: everything derived of them is derived again.
+
+{% if var('is_retouched') %}
+select distinct message_group_id from {{ ref('int_delivery_events__united') }}
+union
+{% endif %}
+select message_group_id from {{ ref('int_staged_events__unioned') }}
+where event_type is not null
+union
+select message_group_id from {{ ref('stg_postfix__lines') }}
+where line_kind not in ('recipient', 'other')

@@ -1,0 +1,29 @@
+-- What Postfix logs once for a queue id and every recipient line of it needs. Kept, because a message's retries lie in
+-- later files than its arrival, and files may come in any order.
+
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='line_id',
+) }}
+
+select
+    line_id,
+    message_group_id,
+    event_at as fact_at,
+    case when line_kind = 'header' then 'header ' || lower(header_name) else line_kind end as fact,
+    case line_kind
+        when 'header' then header_value
+        when 'message_id' then message_id
+        when 'sender' then {{ normal_address('sender') }}
+        when 'expired' then {{ normal_address('sender') }}
+    end as fact_value,
+    source_file,
+    file_digest,
+    record_number,
+    landed_at
+from {{ ref('stg_postfix__lines') }}
+where
+    line_kind in ('message_id', 'sender', 'expired', 'removed')
+    or (line_kind = 'header' and lower(header_name) in ('from', 'x-campaign', 'x-campaign-id'))
+qualify row_number() over (partition by line_id order by file_digest, record_number) = 1

@@ -1,0 +1,1 @@
+select * from {{ ref('bounce_reasons') }}

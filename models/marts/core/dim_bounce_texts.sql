@@ -1,0 +1,48 @@
+with judgements as (
+    -- texts of providers that mean the same by it are one
+    select
+        text_id,
+        min(bounce_text) as bounce_text,
+        min(reason) as reason,
+        min(rule_id) as rule_id
+    from {{ ref('int_bounce_texts__judged') }}
+    group by text_id
+),
+
+uses as (
+    select
+        text_id,
+        min_by(response_text, (event_at, event_id)) as sample_text,
+        min(event_at) as first_seen_at,
+        max(event_at) as last_seen_at,
+        count(*) as event_count
+    from {{ ref('fct_delivery_events') }}
+    where text_id is not null
+    group by text_id
+),
+
+rules as (
+    select * from {{ ref('bounce_rules') }}
+),
+
+reasons as (
+    select * from {{ ref('bounce_reasons') }}
+)
+
+select
+    judgements.text_id,
+    judgements.bounce_text,
+    judgements.reason,
+    reasons.reason_label,
+    coalesce(rules.description, concat_ws(' ', reasons.description, reasons.what_to_do)) as description,
+    judgements.rule_id,
+    {{ reply_code('judgements.bounce_text') }} as smtp_code,
+    {{ reply_enhanced_code('judgements.bounce_text') }} as enhanced_code,
+    uses.sample_text,
+    uses.first_seen_at,
+    uses.last_seen_at,
+    uses.event_count
+from judgements
+inner join uses on judgements.text_id = uses.text_id
+left join rules on judgements.rule_id = rules.rule_id
+left join reasons on judgements.reason = reasons.reason

@@ -1,0 +1,179 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
+) }}
+
+with open_groups as (
+    select message_group_id from {{ ref('int_message_groups__touched') }}
+    {% if is_incremental() %}
+    -- time alone can end these
+    union
+    select message_group_id from {{ this }}
+    where outcome = 'in_flight'
+    {% endif %}
+),
+
+events as (
+    select * from {{ ref('fct_delivery_events') }}
+    where message_group_id in (select message_group_id from open_groups)
+),
+
+rules as (
+    select * from {{ ref('resend_rules') }}
+),
+
+progress as (
+    select * from {{ ref('int_sources__progress') }}
+),
+
+-- one pass over the events of each message and recipient
+summarised as (
+    select
+        message_recipient_id,
+        message_group_id,
+        source_name,
+        message_id,
+        recipient,
+        recipient_domain,
+        min_by(envelope_sender, (event_at, event_id)) as envelope_sender,
+        min_by(from_domain, (event_at, event_id)) as from_domain,
+        min_by(campaign_id, (event_at, event_id)) as campaign_id,
+        max_by(sending_ip, (event_at, event_id)) as sending_ip,
+        min(event_at) as first_event_at,
+        max(event_at) as last_event_at,
+        min(event_at) filter (is_attempt) as first_attempt_at,
+        max(event_at) filter (is_attempt) as last_attempt_at,
+        cast(greatest(count(*) filter (is_attempt), coalesce(max(attempt_number), 0)) as integer) as attempt_count,
+        cast(count(*) filter (is_attempt and event_type = 'deferred') as integer) as deferral_count,
+        min(event_at) filter (event_type = 'delivered') as delivered_at,
+        bool_or(event_type = 'complaint') as has_complaint,
+        -- the last final event decides; at the same instant a refusal outweighs an acceptance
+        max_by(
+            {
+                'event_id': event_id,
+                'event_type': event_type,
+                'event_at': event_at,
+                'text_id': text_id,
+                'reason': reason,
+                'bounce_class': bounce_class,
+                'response_text': response_text
+            },
+            (event_at, event_type <> 'delivered', event_id)
+        ) filter (event_type in ('delivered', 'bounced', 'expired', 'dropped', 'out_of_band_bounce')) as final_event,
+        max_by(
+            {
+                'event_id': event_id,
+                'event_at': event_at,
+                'text_id': text_id,
+                'reason': reason,
+                'bounce_class': bounce_class,
+                'response_text': response_text
+            },
+            (event_at, event_id)
+        ) filter (event_type = 'deferred') as last_deferral
+    from events
+    group by all
+),
+
+-- the most particular rule: source and campaign, source, campaign, default
+with_rules as (
+    select
+        summarised.*,
+        rules.retry_count,
+        rules.interval_minutes,
+        rules.growth,
+        rules.exponent,
+        rules.modifier,
+        rules.lifetime_hours,
+        progress.data_through_at
+    from summarised
+    inner join progress on summarised.source_name = progress.source_name
+    inner join rules
+        on
+            rules.source_name in (summarised.source_name, '*')
+            and rules.campaign_id in (summarised.campaign_id, '*')
+    qualify row_number() over (
+        partition by summarised.message_recipient_id
+        order by rules.source_name = '*', rules.campaign_id = '*'
+    ) = 1
+),
+
+judged as (
+    select
+        *,
+        first_event_at + lifetime_hours * interval 1 hour as lifetime_ends_at,
+        case growth
+            when 'geometric' then pow(exponent, attempt_count - 1)
+            -- the interval is drawn up to `modifier` longer: the latest moment
+            when 'random' then 1 + modifier
+            else 1
+        end as growth_factor,
+        case
+            when final_event is not null then null
+            when attempt_count > retry_count then 'retries_used_up'
+            when first_event_at + lifetime_hours * interval 1 hour <= data_through_at
+                then case when attempt_count > 0 then 'lifetime_passed' else 'undefined' end
+        end as time_cause
+    from with_rules
+),
+
+decided as (
+    select
+        *,
+        case
+            when final_event.event_type = 'delivered' then 'delivered'
+            when final_event is not null or time_cause is not null then 'undelivered'
+            else 'in_flight'
+        end as outcome,
+        case
+            when final_event.event_type in ('bounced', 'out_of_band_bounce') and final_event.bounce_class = 'hard'
+                then 'hard_bounce'
+            -- the sender's software gave up on a reply that asked it to try again
+            when final_event.event_type in ('bounced', 'out_of_band_bounce', 'expired') then 'expired'
+            when final_event.event_type = 'dropped' then 'dropped'
+            else time_cause
+        end as cause
+    from judged
+)
+
+select
+    message_recipient_id,
+    source_name,
+    message_group_id,
+    message_id,
+    recipient,
+    recipient_domain,
+    envelope_sender,
+    from_domain,
+    sending_ip,
+    campaign_id,
+    outcome,
+    cause,
+    first_event_at,
+    cast(first_event_at as date) as first_event_date,
+    first_attempt_at,
+    last_attempt_at,
+    last_event_at,
+    attempt_count,
+    deferral_count,
+    case when outcome = 'delivered' then delivered_at end as delivered_at,
+    case
+        when outcome = 'delivered' then cast(epoch(delivered_at) - epoch(first_event_at) as bigint)
+    end as seconds_to_delivery,
+    case
+        when outcome <> 'undelivered' then null
+        when time_cause in ('lifetime_passed', 'undefined') then lifetime_ends_at
+        else coalesce(final_event.event_at, last_deferral.event_at)
+    end as undelivered_at,
+    case
+        when outcome = 'in_flight'
+            then last_attempt_at + interval 1 second * cast(round(60 * interval_minutes * growth_factor) as bigint)
+    end as next_resend_at,
+    has_complaint,
+    case when outcome = 'undelivered' then coalesce(final_event.event_id, last_deferral.event_id) end as deciding_event_id,
+    case when outcome = 'undelivered' then coalesce(final_event.text_id, last_deferral.text_id) end as text_id,
+    case when outcome = 'undelivered' then coalesce(final_event.reason, last_deferral.reason) end as reason,
+    case when outcome = 'undelivered' then coalesce(final_event.bounce_class, last_deferral.bounce_class) end as bounce_class,
+    case when outcome = 'undelivered' then coalesce(final_event.response_text, last_deferral.response_text) end as response_text
+from decided

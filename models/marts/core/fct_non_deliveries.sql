@@ -1,0 +1,24 @@
+{{ config(materialized='view') }}
+
+select
+    message_recipient_id,
+    source_name,
+    message_id,
+    recipient,
+    recipient_domain,
+    envelope_sender,
+    from_domain,
+    sending_ip,
+    campaign_id,
+    cause,
+    undelivered_at,
+    cast(undelivered_at as date) as undelivered_date,
+    first_event_at,
+    attempt_count,
+    deciding_event_id,
+    text_id,
+    reason,
+    bounce_class,
+    response_text
+from {{ ref('fct_messages') }}
+where outcome = 'undelivered'

@@ -1,0 +1,125 @@
+-- KumoMTA log records as delivery events.
+-- Format: https://docs.kumomta.com/reference/log_record/ and crates/kumo-log-types in its source.
+
+with records as (
+    select
+        *,
+        -- words of its own: marked as such, or said without having given a command
+        coalesce(
+            starts_with({{ json_text('response', '$.content') }}, 'KumoMTA internal:')
+            or (type in ('TransientFailure', 'Bounce') and {{ json_text('response', '$.command') }} is null),
+            false
+        ) as is_internal
+    from {{ source('landing', 'kumomta') }}
+),
+
+-- `recipient` is a text, or an array of texts since 2025.12.02: recipients that got the same reply share a record
+with_recipients as (
+    select
+        *,
+        case
+            -- a complaint is addressed to the feedback loop; whoever complained stands in the report
+            when type = 'Feedback' then coalesce({{ json_texts('feedback_report', '$.original_rcpt_to') }}, [null])
+            when recipient like '[%' then coalesce({{ json_texts('recipient', '$') }}, [recipient])
+            else [recipient]
+        end as recipients
+    from records
+),
+
+fanned_out as (
+    select
+        *,
+        -- a record that names nobody stays one row, so that it is counted
+        unnest(case when len(recipients) > 0 then recipients else [null] end) as recipient_text,
+        generate_subscripts(case when len(recipients) > 0 then recipients else [null] end, 1) as recipient_number,
+        {{ normal_address('recipient_text') }} as recipient_address
+    from with_recipients
+),
+
+typed as (
+    select
+        *,
+        coalesce({{ timestamp_from_iso('event_time') }}, {{ timestamp_from_epoch('timestamp') }}) as event_at,
+        case
+            -- a copy made for a log hook, not an event of its own
+            when reception_protocol = 'LogRecord' then null
+            when recipient_address is null then null
+            when type = 'Reception' then 'injected'
+            when type = 'Delivery' then 'delivered'
+            when type = 'TransientFailure' then 'deferred'
+            when type = 'Bounce' then 'bounced'
+            when type = 'Expiration' then 'expired'
+            when type = 'AdminBounce' then 'dropped'
+            when type = 'OOB' then 'out_of_band_bounce'
+            when type = 'Feedback' then 'complaint'
+        end as event_type,
+        case when not is_internal then try_cast({{ json_text('response', '$.code') }} as integer) end as reply_code,
+        case
+            when {{ json_text('response', '$.enhanced_code.class') }} is not null
+                then concat_ws(
+                    '.',
+                    {{ json_text('response', '$.enhanced_code.class') }},
+                    {{ json_text('response', '$.enhanced_code.subject') }},
+                    {{ json_text('response', '$.enhanced_code.detail') }}
+                )
+        end as enhanced_status,
+        {{ json_text('response', '$.content') }} as content
+    from fanned_out
+)
+
+select
+    'kumomta' as source_name,
+    {{ digest(["'kumomta'", 'nodeid', 'id']) }} as message_group_id,
+    -- the node and id name the message; two rows of one attempt differ by the host tried and its reply
+    {{ digest([
+        "'kumomta'", 'nodeid', 'id', 'type', 'recipient_address', 'event_at', 'num_attempts', 'peer_address', 'response',
+    ]) }} as event_id,
+    cast(null as varchar) as native_event_id,
+    case
+        when reception_protocol = 'LogRecord' then 'LogRecord'
+        when recipient_address is null then type || ' (no recipient)'
+        else type
+    end as native_event_type,
+    event_at,
+    event_type,
+    coalesce(event_type in ('delivered', 'deferred', 'bounced'), false) as is_attempt,
+    id as message_id,
+    -- the outcome is logged before the counter moves on
+    case
+        when event_type in ('delivered', 'deferred', 'bounced') then try_cast(num_attempts as integer) + 1
+    end as attempt_number,
+    recipient_address as recipient,
+    {{ normal_address('sender') }} as envelope_sender,
+    {{ header_domain(json_text('headers', '$.From')) }} as from_domain,
+    {{ regex_group(json_text('source_address', '$.address'), '^\[?([0-9A-Fa-f:.]+?)\]?(?::\d+)?$') }} as sending_ip,
+    coalesce(
+        {{ json_text('meta', '$.campaign') }},
+        {{ json_text('headers', '$."X-Campaign-ID"') }},
+        {{ json_text('headers', '$."X-Campaign"') }},
+        {{ regex_group('queue', '^([^:@]+):') }}
+    ) as campaign_id,
+    -- on Reception and Feedback the peer is whoever submitted the message
+    case
+        when event_type in ('delivered', 'deferred', 'bounced')
+            then lower(rtrim({{ json_text('peer_address', '$.name') }}, '.'))
+    end as mx_host,
+    case
+        when event_type in ('delivered', 'deferred', 'bounced') then {{ json_text('peer_address', '$.addr') }}
+    end as mx_ip,
+    case when reply_code between 200 and 599 then cast(reply_code as smallint) end as smtp_code,
+    enhanced_status as enhanced_code,
+    case when is_internal then content else nullif(concat_ws(' ', reply_code, enhanced_status, content), '') end as response_text,
+    case
+        when event_type in ('injected', 'complaint') then 'unknown'
+        when is_internal or event_type in ('expired', 'dropped') then 'local'
+        when content is null then 'unknown'
+        else 'remote'
+    end as response_origin,
+    nullif(bounce_classification, 'Uncategorized') as native_class,
+    source_file,
+    file_digest,
+    record_number,
+    record_part,
+    recipient_number,
+    landed_at
+from typed

@@ -1,0 +1,89 @@
+-- Syslog lines of Postfix taken apart: which queue id they speak of, and what they say.
+-- Format: the msg_info() calls in Postfix's src/global/log_adhoc.c (recipient lines), src/qmgr and src/cleanup.
+
+{# Short ids are hexadecimal; long ids (enable_long_queue_ids) are digits and consonants, at least ten. #}
+{% set queue_id = '(?:[0-9A-F]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,})' %}
+
+with lines as (
+    select
+        *,
+        {{ regex_group('tag', '([^/]+)$') }} as process,
+        -- the day is padded with a space
+        regexp_replace(logged_at, '\s+', ' ', 'g') as logged_text
+    from {{ source('landing', 'postfix') }}
+),
+
+timed as (
+    select
+        *,
+        case
+            when {{ regex_matches('logged_at', '^[A-Z]') }}
+                then {{ timestamp_without_year('logged_text', 'anchor_date') }}
+            when {{ regex_matches('logged_at', '^[0-9]{4} [A-Z]') }}
+                then coalesce(
+                    try_strptime(logged_text, '%Y %b %d %H:%M:%S.%f'),
+                    try_strptime(logged_text, '%Y %b %d %H:%M:%S')
+                )
+            else {{ timestamp_from_iso('logged_at') }}
+        end as event_at
+    from lines
+),
+
+parsed as (
+    select
+        *,
+        {{ regex_group('message', '^(' ~ queue_id ~ '): ') }} as queue_id,
+        {{ regex_groups(
+            'message',
+            '^' ~ queue_id ~ ': to=<?(.+?)>?, (?:orig_to=<?(.*?)>?, )?relay=([^,]+), .*?(?:dsn=([0-9.]+), )?status=([A-Za-z-]+)(?: \((.*?)\)?)?$',
+            ['to', 'orig_to', 'relay', 'dsn', 'status', 'text']
+        ) }} as recipient_line,
+        -- header_checks with INFO or WARN write a header's text (cleanup(8))
+        {{ regex_groups(
+            'message',
+            '^' ~ queue_id ~ ': (?:info|warning): header ([^:]+):\s*(.*?) from [^;]+; from=<',
+            ['header_name', 'header_value']
+        ) }} as header_line,
+        {{ regex_group('message', '^' ~ queue_id ~ ': (?:resent-)?message-id=<?([^<>\s]+)>?') }} as message_id,
+        {{ regex_groups(
+            'message',
+            '^' ~ queue_id ~ ': from=<?(.*?)>?, (size|status)=([a-z-]*)',
+            ['sender', 'what', 'status']
+        ) }} as sender_line
+    from timed
+)
+
+select
+    event_at,
+    host,
+    tag,
+    process,
+    queue_id,
+    {{ digest(["'postfix'", 'host', 'queue_id']) }} as message_group_id,
+    {{ digest(["'postfix'", 'host', 'event_at', 'message']) }} as line_id,
+    message,
+    case
+        when queue_id is null then 'other'
+        when recipient_line.status <> '' then 'recipient'
+        when header_line.header_name <> '' then 'header'
+        when message_id is not null then 'message_id'
+        when sender_line.status in ('expired', 'force-expired') then 'expired'
+        when sender_line.what = 'size' then 'sender'
+        when message = queue_id || ': removed' then 'removed'
+        else 'other'
+    end as line_kind,
+    nullif(recipient_line.to, '') as recipient_text,
+    nullif(recipient_line.relay, '') as relay,
+    nullif(recipient_line.dsn, '') as dsn,
+    nullif(recipient_line.status, '') as status,
+    nullif(recipient_line.text, '') as text,
+    nullif(header_line.header_name, '') as header_name,
+    nullif(header_line.header_value, '') as header_value,
+    message_id,
+    nullif(sender_line.sender, '') as sender,
+    source_file,
+    file_digest,
+    record_number,
+    record_part,
+    landed_at
+from parsed

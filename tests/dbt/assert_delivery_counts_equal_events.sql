@@ -1,0 +1,25 @@
+-- Guards: a day that the batch touched was replaced whole in rpt_delivery_daily.
+
+with report as (
+    select
+        event_date,
+        cast(sum(attempt_count) as bigint) as report_count
+    from {{ ref('rpt_delivery_daily') }}
+    group by event_date
+),
+
+facts as (
+    select
+        event_date,
+        count(*) filter (is_attempt) as fact_count
+    from {{ ref('fct_delivery_events') }}
+    group by event_date
+)
+
+select
+    coalesce(report.event_date, facts.event_date) as event_date,
+    report.report_count,
+    facts.fact_count
+from report
+full join facts on report.event_date = facts.event_date
+where report.report_count is distinct from facts.fact_count

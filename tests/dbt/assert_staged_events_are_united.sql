@@ -1,0 +1,9 @@
+-- Guards: every event of the batch is a fact, however often it came: new ones are there, known ones still are.
+
+select
+    staged.event_id,
+    staged.source_file,
+    staged.record_number
+from {{ ref('int_staged_events__unioned') }} as staged
+left join {{ ref('fct_delivery_events') }} as facts on staged.event_id = facts.event_id
+where staged.event_type is not null and facts.event_id is null
