@@ -1,0 +1,511 @@
+"""The `bouncehouse` command. Imports that take time are made inside the commands, so that `--help` answers at once."""
+
+import json
+import sys
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows import __version__
+from flows.problems import ActionableError, WrongUsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from flows.daily import RunResult
+    from flows.report import Selection
+    from flows.settings import Settings
+
+EXIT_CODES = """
+Exit codes: 0 done and, for a run, published. 1 failed; nothing was published. 2 wrong usage. 3 another run is active.
+4 published, but the files under exports/ could not be written. What to do next is on standard error.
+"""
+
+TABLE_ROWS = 20
+
+app = typer.Typer(
+    name="bouncehouse",
+    help="A warehouse for email bounces: delivery logs in, the bounces report and a suppression list out.",
+    epilog=EXIT_CODES.strip(),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+suppression_app = typer.Typer(
+    help="The suppression list: who is on it, why, and what an administrator decides.", no_args_is_help=True
+)
+app.add_typer(suppression_app, name="suppression")
+
+
+class Grouping(StrEnum):
+    """Values of `--group-by`."""
+
+    from_domain = "from_domain"
+    sending_ip = "sending_ip"
+
+
+class BounceClass(StrEnum):
+    """Values of `--class`."""
+
+    soft = "soft"
+    hard = "hard"
+    all = "all"
+
+
+class ReportFormat(StrEnum):
+    """Values of `--format`."""
+
+    table = "table"
+    csv = "csv"
+    xlsx = "xlsx"
+    parquet = "parquet"
+
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Where the warehouse lives. Default: BOUNCEHOUSE_HOME, else ./data.", show_default=False
+    ),
+]
+InboxOption = Annotated[
+    Path | None,
+    typer.Option("--inbox", help="Read raw logs from this folder instead of <home>/inbox.", show_default=False),
+]
+DayOption = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], show_default=False)]
+
+
+def _make_settings(home: Path | None, **values: Any) -> "Settings":
+    from pydantic import ValidationError
+
+    from flows.settings import Settings
+
+    given = {name: value for name, value in {"home": home, **values}.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise WrongUsageError(
+            f"{name} cannot be {first['input']!r}: {first['msg']}",
+            f"correct it, or BOUNCEHOUSE_{name.upper()} in the environment",
+        ) from error
+
+
+def _say(text: str) -> None:
+    from flows.tables import show_plainly
+
+    print(show_plainly(text, keep_lines=True), file=sys.stderr)
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"bouncehouse {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog=EXIT_CODES.strip())
+def run(
+    home: HomeOption = None,
+    inbox: InboxOption = None,
+    full_refresh: Annotated[bool, typer.Option(help="Build everything again from what has landed.")] = False,
+    wait: Annotated[bool, typer.Option(help="Queue behind a run that is active, instead of ending.")] = False,
+    verbose: Annotated[bool, typer.Option(help="Show Prefect's log lines, and whole tracebacks.")] = False,
+) -> None:
+    """Land what is new in the inbox, build, test, publish and export; end with the bounces report."""
+    from flows.lock import check_lock
+    from flows.prefect_server import set_environment, use_server
+
+    settings = _make_settings(home, inbox_directory=inbox)
+    if not wait:
+        check_lock(settings)
+    set_environment(settings, verbose=verbose)
+    with use_server(settings):
+        from flows.daily import daily
+
+        result = daily(
+            home=settings.root,
+            full_refresh=full_refresh,
+            report_days=settings.report_days,
+            suppression_policy=settings.suppression_policy,
+            inbox=settings.inbox,
+            wait=wait,
+        )
+    _print_run(settings, result)
+
+
+def _print_run(settings: "Settings", result: "RunResult") -> None:
+    from flows.report import Selection, choose_period
+    from flows.report import report as make_report
+
+    landed = sum(load.records_landed for load in result.loads)
+    rejected = sum(load.records_rejected for load in result.loads)
+    cut = sum(not load.is_complete for load in result.loads)
+    print(
+        f"Landed    {len(result.loads):,} new files: {landed:,} records, {rejected:,} rejected, {cut:,} files cut short"
+    )
+    for file in result.unreadable:
+        _say(f"could not be read, and will be tried again: {file.source_file}: {file.message}")
+    for folder in result.unknown_folders:
+        _say(f"passed over: no source is called {folder!r}")
+    if result.build.is_built:
+        print(
+            f"Built     {result.build.files:,} files into {result.build.models} models,"
+            f" {result.build.tests} tests passed, {result.build.seconds:.1f} s"
+        )
+        for warning in result.build.warnings:
+            _say(f"warning: {warning}")
+    else:
+        print("Built     nothing: there is nothing new")
+    print(f"Published {settings.published_database}")
+    print(f"Exported  {len(result.exports)} files to {settings.exports}\n")
+    database = settings.published_database
+    first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
+    selection = Selection(first_day, last_day)
+    _print_report(selection, make_report(database, selection), limit=TABLE_ROWS)
+
+
+def _print_report(selection: "Selection", table: "pa.Table", *, limit: int | None = None) -> None:
+    import pyarrow.compute as pc
+
+    from flows.tables import make_console, print_table
+
+    # a whole message is too long for a line, and a class that all rows share is in the title
+    shown = table.drop_columns(["sample_message", *(["bounce_class"] if selection.bounce_class != "all" else [])])
+    console = make_console()
+    print_table(
+        console,
+        shown.column_names,
+        (list(row.values()) for row in shown.slice(0, limit).to_pylist()),
+        title=selection.describe(),
+        numeric=["amount"],
+    )
+    total = pc.sum(table.column("amount")).as_py() or 0
+    rows = f"{min(limit or table.num_rows, table.num_rows):,} of {table.num_rows:,} rows"
+    console.print(f"{total:,} {selection.subject} in all; {rows} shown")
+
+
+@app.command()
+def report(
+    home: HomeOption = None,
+    first: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            formats=["%Y-%m-%d"],
+            help="First day, inclusive. Default: 30 days up to --to.",
+            show_default=False,
+        ),
+    ] = None,
+    last: Annotated[
+        datetime | None,
+        typer.Option(
+            "--to",
+            formats=["%Y-%m-%d"],
+            help="Last day, inclusive. Default: the newest day with data.",
+            show_default=False,
+        ),
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="Only this campaign. Default: all campaigns.", show_default=False)
+    ] = None,
+    group_by: Annotated[Grouping, typer.Option(help="What the rows are grouped by.")] = Grouping.from_domain,
+    bounce_class: Annotated[
+        BounceClass | None,
+        typer.Option("--class", help="Which bounces. Default: soft; with --undeliveries all.", show_default=False),
+    ] = None,
+    undeliveries: Annotated[
+        bool, typer.Option("--undeliveries", help="Count what finally did not arrive, with its cause.")
+    ] = False,
+    time_zone: Annotated[str, typer.Option(help="IANA name of the zone whose days are meant.")] = "UTC",
+    output_format: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="Default: by the ending of --out, else a table.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write. CSV without it goes to standard output.", show_default=False)
+    ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="CSV: the exact text, for machines. Without it, text that a spreadsheet would take for a formula"
+            " begins with an apostrophe, and the file with a byte order mark.",
+        ),
+    ] = False,
+) -> None:
+    """Count bounces, or undeliveries, by From domain or sending IP, recipient domain and bounce text."""
+    from flows.export import make_report_export, write_csv, write_export
+    from flows.report import Selection, choose_period, find_campaigns, has_campaign
+
+    settings = _make_settings(home)
+    database = settings.published_database
+    chosen_format = _choose_format(output_format, out)
+    first_day, last_day = choose_period(
+        database,
+        first_day=_to_day(first),
+        last_day=_to_day(last),
+        days=settings.report_days,
+        time_zone=time_zone,
+    )
+    default_class = BounceClass.all if undeliveries else BounceClass.soft
+    selection = Selection(
+        first_day,
+        last_day,
+        campaign=campaign,
+        group_by=group_by.value,
+        bounce_class=(bounce_class or default_class).value,
+        is_undeliveries=undeliveries,
+        time_zone=time_zone,
+    )
+    export = make_report_export(database, selection, name=selection.subject, excel_safe=not plain)
+    if chosen_format is ReportFormat.table:
+        _print_report(selection, export.table)
+    elif out is None:
+        write_csv(export.table, sys.stdout.buffer, excel_safe=not plain)
+    else:
+        write_export(export, out, chosen_format.value)
+        _say(f"wrote {export.table.num_rows:,} rows to {out}")
+    if export.table.num_rows == 0:
+        _say(f"no {selection.describe()}: the report is empty")
+        if campaign is not None and not has_campaign(database, campaign):
+            known = ", ".join(repr(name) for name in find_campaigns(database)) or "none"
+            _say(f"no campaign is called {campaign!r}; campaigns with most bounces: {known}")
+
+
+def _to_day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
+
+
+def _choose_format(output_format: ReportFormat | None, out: Path | None) -> ReportFormat:
+    if output_format is None:
+        if out is None:
+            return ReportFormat.table
+        try:
+            output_format = ReportFormat(out.suffix.removeprefix(".").lower())
+        except ValueError:
+            raise WrongUsageError(
+                f"the ending of {out} names no format", "give --format csv, xlsx or parquet, or such an ending"
+            ) from None
+    if output_format is ReportFormat.table and out is not None:
+        raise WrongUsageError("a table is for the terminal, not for --out", "give --format csv, xlsx or parquet")
+    if output_format in (ReportFormat.xlsx, ReportFormat.parquet) and out is None:
+        raise WrongUsageError(f"--format {output_format.value} needs a file", "say where with --out FILE")
+    if out is not None and out.is_dir():
+        raise WrongUsageError(f"{out} is a folder", "give --out the name of a file")
+    return output_format
+
+
+@suppression_app.command("list")
+def suppression_list(
+    home: HomeOption = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Only addresses of this recipient domain.", show_default=False)
+    ] = None,
+) -> None:
+    """List the addresses that are not to be mailed."""
+    from flows.suppression import list_suppressed
+    from flows.tables import make_console, print_table
+
+    settings = _make_settings(home)
+    table = list_suppressed(settings.published_database, domain=domain)
+    print_table(make_console(), table.column_names, (list(row.values()) for row in table.to_pylist()))
+    _say(f"{table.num_rows:,} addresses")
+
+
+@suppression_app.command("why")
+def suppression_why(address: str, home: HomeOption = None) -> None:
+    """Show all that the ledger holds of an address, oldest first, with the replies."""
+    from flows.suppression import find_history, is_suppressed
+    from flows.tables import show_value
+
+    settings = _make_settings(home)
+    events = find_history(settings.published_database, address).to_pylist()
+    if not events:
+        _say(f"{address} has never been on the suppression list")
+        return
+    for event in events:
+        print(f"{event.pop('occurred_at'):%Y-%m-%d %H:%M:%S} UTC  {event.pop('action')}")
+        for name, value in event.items():
+            if value is not None:
+                print(f"    {name.replace('_', ' ')}: {show_value(value)}")
+    is_on_list = is_suppressed(settings.published_database, address)
+    _say(f"{address} is {'on' if is_on_list else 'not on'} the suppression list")
+
+
+@suppression_app.command("remove")
+def suppression_remove(
+    address: str,
+    by: Annotated[str, typer.Option(help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    home: HomeOption = None,
+) -> None:
+    """Take an address off the list, with the next run. A later hard bounce adds it again."""
+    _record_action("remove", address, by=by, reason=reason, home=home)
+
+
+@suppression_app.command("add")
+def suppression_add(
+    address: str,
+    by: Annotated[str, typer.Option(help="Who decides.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    home: HomeOption = None,
+) -> None:
+    """Put an address on the list, with the next run."""
+    _record_action("add", address, by=by, reason=reason, home=home)
+
+
+def _record_action(action: str, address: str, *, by: str, reason: str, home: Path | None) -> None:
+    from flows.suppression import is_suppressed, write_action
+
+    settings = _make_settings(home)
+    path, address = write_action(settings, "add" if action == "add" else "remove", address, by=by, reason=reason)
+    _say(f"recorded in {path}: {action} {address}. It takes effect with the next run.")
+    if settings.published_database.exists():
+        is_on_list = is_suppressed(settings.published_database, address)
+        if is_on_list == (action == "add"):
+            _say(f"note: as published now, the address is {'already' if is_on_list else 'not'} on the list")
+
+
+@app.command()
+def status(
+    home: HomeOption = None,
+    inbox: InboxOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Show sources, files landed and rejected, how far the data goes, the last publication, and what waits."""
+    from dataclasses import asdict
+
+    from flows.status import find_status
+    from flows.tables import make_console, print_table
+
+    found = find_status(_make_settings(home, inbox_directory=inbox))
+    if as_json:
+        print(json.dumps(asdict(found), indent=2, default=_to_json))
+        return
+    console = make_console()
+    published = found.published
+    console.print(f"Home       {found.home}")
+    console.print(
+        f"Published  {published.published_at:%Y-%m-%d %H:%M:%S} UTC, rules {published.rule_set_version},"
+        f" policy {published.suppression_policy}, by bouncehouse {published.bouncehouse_version}"
+        if published
+        else "Published  nothing yet; start a run: bouncehouse run"
+    )
+    built = "unknown while a run is active" if found.landed_not_built is None else f"{found.landed_not_built:,}"
+    console.print(
+        f"Waiting    {found.files_in_inbox_not_landed:,} files to be landed, {built} landed files to be built"
+    )
+    if found.active_run:
+        console.print(f"Running    {found.active_run}")
+    rows = [asdict(source) for source in found.sources]
+    if rows:
+        headers = [name for name in rows[0] if name != "last_landed_at"]
+        numeric = [name for name in headers if not name.endswith(("_name", "_at"))]
+        print_table(
+            console,
+            [header.removesuffix("_at").replace("_", " ") for header in headers],
+            ([row[name] for name in headers] for row in rows),
+            numeric=[header.replace("_", " ") for header in numeric],
+        )
+    else:
+        console.print("No source has data, and the inbox is empty.")
+
+
+def _to_json(value: object) -> str:
+    return f"{value.isoformat()}Z" if isinstance(value, datetime) else str(value)
+
+
+@app.command()
+def serve(
+    home: HomeOption = None,
+    inbox: InboxOption = None,
+    cron: Annotated[str, typer.Option(help="When to run: five fields of cron, in UTC.")] = "0 6 * * *",
+) -> None:
+    """Stay, and run daily by a schedule: a Prefect server and runner in one, or the server of PREFECT_API_URL."""
+    from flows.prefect_server import set_environment, use_server
+
+    settings = _make_settings(home, inbox_directory=inbox)
+    set_environment(settings, verbose=True)
+    with use_server(settings) as address:
+        from flows.daily import serve_daily
+
+        _say(f"Prefect's API: {address}; stop with Ctrl-C")
+        serve_daily(settings, cron=cron)
+
+
+@app.command()
+def generate(
+    destination: Annotated[Path, typer.Argument(help="Folder to write to; a folder for each source below it.")],
+    messages: Annotated[int, typer.Option(min=1, help="Messages of each source, over all days.")] = 10_000,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="How many days.")] = 7,
+    first_day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first of them.")] = datetime(
+        2026, 3, 2
+    ),
+    seed: Annotated[int, typer.Option(help="The same seed gives the same logs.")] = 1,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only this source; may be given again. Default: all.", show_default=False)
+    ] = None,
+    bad_records: Annotated[bool, typer.Option(help="Add records that no reader can take.")] = False,
+    truth: Annotated[
+        Path | None, typer.Option(help="Also write a Parquet file of the events that a reader should find.")
+    ] = None,
+) -> None:
+    """Write realistic delivery logs of any size, for trials and measurements."""
+    from flows.generate import WRITERS
+    from flows.generate import generate as write_logs
+
+    for name in source or []:
+        if name not in WRITERS:
+            raise WrongUsageError(f"no source is called {name!r}", f"choose of {', '.join(WRITERS)}")
+    try:
+        paths = write_logs(
+            destination,
+            messages=messages,
+            days=days,
+            first_day=first_day.date(),
+            seed=seed,
+            sources=tuple(source or WRITERS),
+            bad_records=bad_records,
+            truth=truth,
+            memory_limit=_make_settings(None).memory_limit,
+        )
+    except FileExistsError as error:
+        raise WrongUsageError(str(error), "nothing was written") from error
+    size = sum(path.stat().st_size for path in paths)
+    _say(f"wrote {len(paths):,} files, {size:,} bytes, to {destination}")
+
+
+def main() -> None:
+    """Run the command; what goes wrong is told in a line of cause and a line of what to do, on standard error."""
+    is_verbose = "--verbose" in sys.argv
+    try:
+        app()
+    except ActionableError as error:
+        _fail(f"bouncehouse: {error.cause}", error.remedy, error.exit_code)
+    except KeyboardInterrupt:
+        _fail("bouncehouse: interrupted; nothing was published", "run again: it goes on where this one was", 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        if is_verbose:
+            raise
+        text = str(error).strip() or type(error).__name__
+        _fail(
+            f"bouncehouse: {type(error).__name__}: {text}",
+            "nothing was published; run again with --verbose for the traceback, and report it if it stays",
+            1,
+        )
+
+
+def _fail(cause: str, remedy: str, exit_code: int) -> None:
+    _say(cause)
+    _say(f"-> {remedy}")
+    sys.exit(exit_code)

@@ -1,0 +1,243 @@
+"""The bounces report and its sibling, the undeliveries report: amounts by group, recipient domain and bounce text.
+
+Both are exact: the amounts of a report add up to the rows of the facts that its settings select.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import duckdb
+import pyarrow as pa
+
+from flows.problems import ActionableError, WrongUsageError
+
+Grouping = Literal["from_domain", "sending_ip"]
+BounceClass = Literal["soft", "hard", "all"]
+
+NOT_LOGGED = "(not logged)"
+"""Shown for a group or domain that the source's log does not tell."""
+
+FIRST_POSSIBLE_DAY = date(1970, 1, 1)
+LAST_POSSIBLE_DAY = date(9998, 12, 31)
+"""Beyond these a local midnight cannot be given in UTC."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a report is asked for. `campaign` None is all campaigns; days are inclusive, in `time_zone`.
+
+    `WrongUsageError` on a period that ends before it starts, or a time zone, grouping or class that does not exist.
+    """
+
+    first_day: date
+    last_day: date
+    campaign: str | None = None
+    group_by: Grouping = "from_domain"
+    bounce_class: BounceClass = "soft"
+    is_undeliveries: bool = False
+    time_zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.first_day > self.last_day:
+            raise WrongUsageError(
+                f"the period ends before it starts: --from {self.first_day} is after --to {self.last_day}",
+                "give --from a day that is not after --to; both are inclusive",
+            )
+        if self.first_day < FIRST_POSSIBLE_DAY or self.last_day > LAST_POSSIBLE_DAY:
+            raise WrongUsageError(
+                f"a day of {self.first_day} to {self.last_day} is beyond {FIRST_POSSIBLE_DAY} to {LAST_POSSIBLE_DAY}",
+                "give days within that range",
+            )
+        if self.group_by not in get_args(Grouping):
+            raise WrongUsageError(f"no grouping is called {self.group_by!r}", f"take {' or '.join(get_args(Grouping))}")
+        if self.bounce_class not in get_args(BounceClass):
+            raise WrongUsageError(
+                f"no class is called {self.bounce_class!r}", f"take {' or '.join(get_args(BounceClass))}"
+            )
+        find_time_zone(self.time_zone)
+
+    @property
+    def subject(self) -> str:
+        """What the amounts count."""
+        return "undeliveries" if self.is_undeliveries else "bounces"
+
+    def describe(self) -> str:
+        """One line that says which rows the report covers."""
+        campaign = "all campaigns" if self.campaign is None else f"campaign {self.campaign!r}"
+        bounce_class = "" if self.bounce_class == "all" else f"{self.bounce_class} "
+        return f"{bounce_class}{self.subject}, {self.first_day} to {self.last_day} ({self.time_zone}), {campaign}"
+
+
+def find_time_zone(name: str) -> ZoneInfo:
+    """Give the zone of an IANA name; `WrongUsageError` if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # ValueError for names that look like paths, OSError for folders of the zone database such as `America`
+        raise WrongUsageError(
+            f"no time zone is called {name!r}", "give an IANA name, such as UTC, Europe/Berlin or America/New_York"
+        ) from None
+
+
+@contextmanager
+def open_published(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Read the published database; `ActionableError` when there is none yet."""
+    if not database.is_file():
+        raise ActionableError(
+            f"nothing is published yet: {database} does not exist", "start a run first: bouncehouse run"
+        )
+    try:
+        connection = duckdb.connect(str(database), read_only=True)
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise ActionableError(
+            f"cannot open {database}: {reason}", "check that no other program has it open for writing, or run again"
+        ) from error
+    with connection:
+        yield connection
+
+
+def choose_period(
+    database: Path, *, first_day: date | None, last_day: date | None, days: int, time_zone: str = "UTC"
+) -> tuple[date, date]:
+    """Fill in what was not given: the period ends on the newest day that any source has data through, `days` long."""
+    if last_day is None:
+        last_day = find_newest_day(database, time_zone)
+    if first_day is None:
+        first_day = last_day - timedelta(days=days - 1)
+    return first_day, last_day
+
+
+def find_newest_day(database: Path, time_zone: str = "UTC") -> date:
+    """Give the day of the newest data-through time over all sources, in the time zone; today where there is no data."""
+    with open_published(database) as connection:
+        row = connection.execute("select max(data_through_at)::timestamp from marts.ops_sources").fetchone()
+    data_through_at = row[0] if row and row[0] else datetime.now(UTC).replace(tzinfo=None)
+    newest: datetime = data_through_at.replace(tzinfo=UTC).astimezone(find_time_zone(time_zone))
+    return newest.date()
+
+
+def find_campaigns(database: Path, limit: int = 5) -> list[str]:
+    """List the campaigns with most bounces and non-deliveries."""
+    with open_published(database) as connection:
+        rows = connection.execute(
+            """
+            with counted as (
+                select campaign_id, bounce_count as amount from marts.rpt_bounces_daily
+                union all
+                select campaign_id, undelivery_count as amount from marts.rpt_undeliveries_daily
+            )
+            select campaign_id
+            from counted
+            where campaign_id is not null
+            group by campaign_id
+            order by sum(amount) desc, campaign_id
+            limit ?
+            """,
+            [limit],
+        ).fetchall()
+    return [campaign for (campaign,) in rows]
+
+
+def has_campaign(database: Path, campaign: str) -> bool:
+    """Say whether any bounce or non-delivery belongs to the campaign."""
+    with open_published(database) as connection:
+        row = connection.execute(
+            """
+            select
+                exists (select 1 from marts.rpt_bounces_daily where campaign_id = $campaign)
+                or exists (select 1 from marts.rpt_undeliveries_daily where campaign_id = $campaign)
+            """,
+            {"campaign": campaign},
+        ).fetchone()
+    return bool(row and row[0])
+
+
+def report(database: Path, selection: Selection) -> pa.Table:
+    """Count the selection in the published database, largest first, in an order that is total.
+
+    Columns: `from_domain` or `sending_ip`, `recipient_domain`, `cause` (undeliveries only), `bounce_class`,
+    `bounce_text` (masked), `description`, `reason`, `amount` (bigint), `sample_message` (one whole original reply).
+    A non-delivery without any reply has nulls from `bounce_class` to `reason`.
+
+    In UTC the daily mart is read. The days of another time zone are not its days, so the facts are read then, between
+    the instants of the period's local midnights; that keeps days of 23 and 25 hours right.
+    """
+    cause = "cause," if selection.is_undeliveries else ""
+    parameters: dict[str, object] = {"campaign": selection.campaign, "bounce_class": selection.bounce_class}
+    if selection.time_zone == "UTC":
+        source = "rpt_undeliveries_daily" if selection.is_undeliveries else "rpt_bounces_daily"
+        amount = "sum(undelivery_count)" if selection.is_undeliveries else "sum(bounce_count)"
+        day = "undelivered_date" if selection.is_undeliveries else "event_date"
+        period = f"{day} between $first_day and $last_day"
+        parameters |= {"first_day": selection.first_day, "last_day": selection.last_day}
+    else:
+        source = "fct_non_deliveries" if selection.is_undeliveries else "fct_bounces"
+        amount = "count(*)"
+        moment = "undelivered_at" if selection.is_undeliveries else "event_at"
+        period = f"{moment} >= $starts_at and {moment} < $ends_at"
+        starts_at, ends_at = find_instants(selection)
+        parameters |= {"starts_at": starts_at, "ends_at": ends_at}
+    with open_published(database) as connection:
+        table: pa.Table = connection.execute(
+            f"""
+            with counted as (
+                select
+                    coalesce({selection.group_by}, '{NOT_LOGGED}') as {selection.group_by},
+                    coalesce(recipient_domain, '{NOT_LOGGED}') as recipient_domain,
+                    {cause}
+                    bounce_class,
+                    text_id,
+                    reason,
+                    {amount}::bigint as amount,
+                from marts.{source}
+                where
+                    {period}
+                    and ($campaign::varchar is null or campaign_id = $campaign)
+                    and ($bounce_class = 'all' or bounce_class = $bounce_class)
+                group by all
+            )
+
+            select
+                {selection.group_by},
+                counted.recipient_domain,
+                {cause}
+                counted.bounce_class,
+                texts.bounce_text,
+                texts.description,
+                counted.reason,
+                counted.amount,
+                texts.sample_text as sample_message,
+            from counted
+            left join marts.dim_bounce_texts as texts on texts.text_id = counted.text_id
+            order by
+                counted.amount desc,
+                {selection.group_by},
+                counted.recipient_domain,
+                {cause}
+                counted.bounce_class,
+                texts.bounce_text,
+                counted.reason,
+                counted.text_id
+            """,
+            parameters,
+        ).to_arrow_table()
+    return table
+
+
+def find_instants(selection: Selection) -> tuple[datetime, datetime]:
+    """Give the UTC instants, naive as in the facts, of local midnight of the first day and of the day after the last.
+
+    A midnight that summer time skips is the instant of the change; one that comes twice is the earlier.
+    """
+    zone = find_time_zone(selection.time_zone)
+    starts_at, ends_at = (
+        datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
+        for day in (selection.first_day, selection.last_day + timedelta(days=1))
+    )
+    return starts_at, ends_at

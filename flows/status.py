@@ -1,0 +1,130 @@
+"""What is known of a home: sources, files, how far the data goes, what was published when, and what waits."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from flows.build import waiting
+from flows.landing import Arrivals, InboxMissing, find_arrivals
+from flows.lock import find_active_run
+from flows.report import open_published
+from flows.settings import ACTIONS, SOURCES, Settings
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """One source as published, and the inbox's files that have not landed. Times are UTC; None where nothing is built.
+
+    `incomplete_files` ended early, for instance in a cut compressed frame.
+    """
+
+    source_name: str
+    data_through_at: datetime | None = None
+    last_landed_at: datetime | None = None
+    files: int = 0
+    records: int = 0
+    events: int = 0
+    ignored: int = 0
+    duplicates: int = 0
+    rejected_records: int = 0
+    rejected_files: int = 0
+    incomplete_files: int = 0
+    waiting_files: int = 0
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The last publication."""
+
+    published_at: datetime
+    rule_set_version: str
+    suppression_policy: str
+    bouncehouse_version: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """`landed_not_built` is None while a run has the private database; `active_run` says who."""
+
+    home: Path
+    published: Publication | None
+    sources: list[SourceStatus]
+    has_inbox: bool
+    files_in_inbox_not_landed: int
+    unreadable: list[str]
+    landed_not_built: int | None
+    active_run: str | None
+
+
+def find_status(settings: Settings) -> Status:
+    """Look at the home without changing it; works before the first run too."""
+    try:
+        arrivals = find_arrivals(settings)
+    except InboxMissing:
+        arrivals = Arrivals()
+    waiting_by_source = Counter(arrival.source_name for arrival in arrivals.files)
+    publication, known = _read_published(settings)
+    try:
+        landed_not_built = waiting(settings)
+    except duckdb.IOException:  # a run has the private database, and DuckDB lets no second process in
+        landed_not_built = None
+    names = [name for name in (*SOURCES, ACTIONS) if name in known or name in waiting_by_source]
+    sources = [
+        replace(known.get(name, SourceStatus(name)), waiting_files=waiting_by_source[name])
+        for name in [*names, *sorted(set(known) - set(names))]
+    ]
+    return Status(
+        home=settings.root,
+        published=publication,
+        sources=sources,
+        has_inbox=settings.inbox.is_dir(),
+        files_in_inbox_not_landed=len(arrivals.files),
+        unreadable=[f"{file.source_file}: {file.message}" for file in arrivals.unreadable],
+        landed_not_built=landed_not_built,
+        active_run=find_active_run(settings),
+    )
+
+
+def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, SourceStatus]]:
+    if not settings.published_database.exists():
+        return None, {}
+    with open_published(settings.published_database) as connection:
+        publication = connection.execute(
+            """
+            select
+                published_at::timestamp, rule_set_version::varchar, suppression_policy, bouncehouse_version,
+            from marts.ops_publication
+            """
+        ).fetchone()
+        rows = connection.execute(
+            """
+            with loads as (
+                select
+                    source_name,
+                    count_if(records_landed = 0 and records_rejected > 0) as rejected_files,
+                    count_if(not is_complete) as incomplete_files,
+                from marts.ops_loads
+                group by source_name
+            )
+
+            select
+                sources.source_name,
+                sources.data_through_at::timestamp,
+                sources.last_landed_at::timestamp,
+                sources.file_count,
+                sources.record_count,
+                sources.event_count,
+                sources.ignored_count,
+                sources.duplicate_count,
+                sources.rejected_count,
+                coalesce(loads.rejected_files, 0),
+                coalesce(loads.incomplete_files, 0),
+            from marts.ops_sources as sources
+            left join loads on loads.source_name = sources.source_name
+            order by sources.source_name
+            """
+        ).fetchall()
+    return Publication(*publication) if publication else None, {row[0]: SourceStatus(*row) for row in rows}

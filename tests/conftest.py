@@ -1,0 +1,71 @@
+"""The warehouse that many tests read is built once, from samples/."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flows import build, landing, publish
+from flows.generate import generate
+from flows.settings import Settings
+
+PROJECT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A home that was built and published."""
+
+    settings: Settings
+    result: build.BuildResult
+
+    @property
+    def database(self) -> Path:
+        return self.settings.published_database
+
+
+def land_all(settings: Settings) -> list[landing.Load]:
+    """Land what is new, as the flow does without Prefect, and give the new loads."""
+    arrivals = landing.find_arrivals(settings)
+    outcomes = [(arrival, landing.land_file(settings, arrival)) for arrival in arrivals.files]
+    landing.remember(settings, outcomes)
+    return [outcome for _, outcome in outcomes if isinstance(outcome, landing.Load)]
+
+
+def run_all(settings: Settings, *, full_refresh: bool = False) -> Warehouse:
+    """Land, build and publish."""
+    land_all(settings)
+    result = build.build(settings, full_refresh=full_refresh)
+    if result.is_built:
+        publish.publish(settings)
+    return Warehouse(settings, result)
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    home = tmp_path_factory.mktemp("warehouse")
+    return run_all(Settings(home=home, inbox_directory=PROJECT / "samples"))
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Generated logs, and what a perfect reader finds in them."""
+
+    folder: Path
+    truth: Path
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Logs:
+    """Five days of logs in every format, bad records included."""
+    folder = tmp_path_factory.mktemp("logs")
+    truth = folder / "truth.parquet"
+    generate(folder / "inbox", messages=150, days=5, first_day=date(2026, 3, 2), seed=7, bad_records=True, truth=truth)
+    return Logs(folder / "inbox", truth)
+
+
+@pytest.fixture(scope="session")
+def generated(logs: Logs, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """The warehouse of the generated logs, built at one go: what any other way must end in."""
+    return run_all(Settings(home=tmp_path_factory.mktemp("generated"), inbox_directory=logs.folder))

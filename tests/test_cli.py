@@ -1,0 +1,284 @@
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import openpyxl
+import pyarrow.parquet as pq
+import pytest
+from published_database import Bounce, NonDelivery, Suppressed, make_published
+
+from flows.lock import hold_lock
+from flows.settings import Settings
+from flows.suppression import check_address, write_action
+
+ROOT = Path(__file__).parent.parent
+HOSTILE = "451 \x1b]0;owned\x07\x1b[31m[bold red]=1+1[/] \u202eevil\nnext"
+
+
+def run_command(*arguments: object, **options) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        **options,
+    )
+
+
+@pytest.fixture
+def home(tmp_path):
+    make_published(
+        tmp_path / "bouncehouse.duckdb",
+        [Bounce(datetime(2026, 3, 5))] * 3
+        + [Bounce(datetime(2026, 3, 6), from_domain=None, sending_ip=None, bounce_text="450 =greylisted")]
+        + [Bounce(datetime(2026, 3, 6), bounce_class="hard", campaign_id="autumn")]
+        + [Bounce(datetime(2025, 12, 31), bounce_text="450 old")],
+        [NonDelivery(datetime(2026, 3, 5)), NonDelivery(datetime(2026, 3, 5), bounce_text=None, reason=None)],
+        [Suppressed("ann@mail.example", bounce_text=HOSTILE), Suppressed("bob@other.example")],
+    )
+    return tmp_path
+
+
+def test_help_lists_every_command_and_the_exit_codes_quickly():
+    ran = run_command("--help")
+    said = " ".join(ran.stdout.decode().split())
+    assert ran.returncode == 0
+    for command in ("run", "report", "suppression", "classify", "status", "serve", "generate"):
+        assert f" {command} " in said
+    assert "3 another run is active" in said
+    script = "import sys, flows.cli; print({'prefect', 'dbt', 'duckdb', 'pyarrow', 'pydantic'} & set(sys.modules))"
+    heavy = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    assert heavy.stdout == b"set()\n"
+
+
+def test_version():
+    assert run_command("--version").stdout.startswith(b"bouncehouse ")
+
+
+def test_report_prints_a_table(home):
+    ran = run_command("report", "--home", home)
+    lines = ran.stdout.decode().splitlines()
+    assert ran.returncode == 0
+    assert lines[0] == "soft bounces, 2026-03-02 to 2026-03-31 (UTC), all campaigns"
+    assert "from_domain" in lines[2]
+    assert [line for line in lines if "news.example" in line and "451 Please try again later" in line]
+    assert [line for line in lines if "(not logged)" in line]
+    assert lines[-1] == "4 bounces in all; 2 of 2 rows shown"
+
+
+@pytest.mark.parametrize(
+    ("options", "amounts"),
+    [
+        ([], [3, 1]),
+        (["--class", "hard"], [1]),
+        (["--class", "all", "--campaign", "autumn"], [1]),
+        (["--group-by", "sending_ip"], [3, 1]),
+        (["--from", "2026-03-06"], [1]),
+        (["--from", "2025-12-31", "--to", "2025-12-31"], [1]),
+        (["--undeliveries"], [1, 1]),
+        (["--undeliveries", "--class", "soft"], []),
+        (["--from", "2026-03-05", "--to", "2026-03-05", "--time-zone", "America/New_York"], [1]),
+    ],
+)
+def test_report_settings_choose_the_rows_as_csv(home, options, amounts):
+    ran = run_command("report", "--home", home, "--format", "csv", "--plain", *options)
+    rows = list(csv.DictReader(io.StringIO(ran.stdout.decode(), newline="")))
+    assert ran.returncode == 0
+    assert [int(row["amount"]) for row in rows] == amounts
+
+
+def test_report_csv_is_safe_unless_plain(home):
+    options = ["report", "--home", home, "--format", "csv", "--from", "2026-03-06"]
+    assert run_command(*options).stdout.startswith(b"\xef\xbb\xbffrom_domain,")
+    assert run_command(*options, "--plain").stdout.startswith(b"from_domain,")
+
+
+def test_report_writes_the_format_that_the_file_name_tells(home):
+    for ending in ("csv", "xlsx", "parquet"):
+        ran = run_command("report", "--home", home, "--out", home / f"out/report.{ending}")
+        assert (ran.returncode, ran.stdout) == (0, b"")
+    assert pq.read_table(home / "out/report.parquet").column("amount").to_pylist() == [3, 1]
+    assert openpyxl.load_workbook(home / "out/report.xlsx")["Bounces"].max_row == 3
+    assert (home / "out/report.csv").read_bytes().count(b"\r\n") == 3
+
+
+def test_an_empty_report_has_its_header_and_says_so(home):
+    ran = run_command(
+        "report", "--home", home, "--format", "csv", "--plain", "--from", "2020-01-01", "--to", "2020-01-02"
+    )
+    assert ran.returncode == 0
+    assert ran.stdout.startswith(b"from_domain,recipient_domain,bounce_class,")
+    assert ran.stdout.count(b"\r\n") == 1
+    assert b"2020-01-01 to 2020-01-02" in ran.stderr
+    assert b"the report is empty" in ran.stderr
+
+
+@pytest.mark.parametrize("campaign", ["", "sprung", "' or 1=1 --", "\x1b[31m"])
+def test_a_campaign_that_does_not_exist_is_said_to(home, campaign):
+    ran = run_command("report", "--home", home, "--campaign", campaign)
+    said = ran.stderr.decode()
+    assert ran.returncode == 0
+    assert f"no campaign is called {campaign!r}" in said
+    assert "'spring', 'autumn'" in said
+    assert "\x1b" not in said + ran.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["report", "--from", "2026-03-02", "--to", "2026-03-01"], ["2026-03-02", "2026-03-01"]),
+        (["report", "--from", "yesterday"], ["yesterday"]),
+        (["report", "--time-zone", "Middle/Earth"], ["Middle/Earth"]),
+        (["report", "--format", "xlsx"], ["--out"]),
+        (["report", "--out", "report.doc"], ["report.doc"]),
+        (["report", "--format", "table", "--out", "x.csv"], ["--out"]),
+        (["report", "--group-by", "campaign"], ["campaign"]),
+        (["suppression", "remove", "ann@mail.example"], ["--by"]),
+        (["suppression", "remove", "no address", "--by", "me", "--reason", "asked"], ["no address"]),
+        (["suppression", "add", "ann@mail.example", "--by", " ", "--reason", "asked"], ["--by"]),
+        (["explode"], ["explode"]),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_names_what_is_wrong(home, arguments, says):
+    home_option = ["--home", str(home)] if arguments[0] != "explode" else []
+    ran = run_command(*arguments, *home_option)
+    said = ran.stderr.decode()
+    assert ran.returncode == 2
+    assert all(word in said for word in says)
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("arguments", [["report"], ["suppression", "list"], ["suppression", "why", "a@b.example"]])
+def test_before_the_first_run_the_way_is_shown(tmp_path, arguments):
+    ran = run_command(*arguments, "--home", tmp_path)
+    cause, remedy = ran.stderr.decode().splitlines()
+    assert ran.returncode == 1
+    assert "nothing is published yet" in cause
+    assert "bouncehouse run" in remedy
+
+
+def test_a_wrong_setting_in_the_environment_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("BOUNCEHOUSE_REPORT_DAYS", "many")
+    ran = run_command("report", "--home", tmp_path)
+    assert ran.returncode == 2
+    assert b"BOUNCEHOUSE_REPORT_DAYS" in ran.stderr
+
+
+def test_suppression_list_and_why_show_hostile_replies_harmlessly(home):
+    listed = run_command("suppression", "list", "--home", home, "--domain", "MAIL.example")
+    assert b"ann@mail.example" in listed.stdout
+    assert b"bob@other.example" not in listed.stdout
+    why = run_command("suppression", "why", "Ann@Mail.example", "--home", home)
+    said = why.stdout.decode()
+    assert "added" in said
+    assert "response text: 451 \\x1b]0;owned\\x07\\x1b[31m[bold red]=1+1[/] \\u202eevil\\nnext" in said
+    assert not {"\x1b", "\x07", "\u202e"} & set(said)
+    assert b"is on the suppression list" in why.stderr
+    never = run_command("suppression", "why", "nobody@mail.example", "--home", home)
+    assert b"has never been on the suppression list" in never.stderr
+
+
+def test_an_action_is_one_json_line_for_the_next_run(home):
+    ran = run_command(
+        "suppression", "remove", " ann@mail.example ", "--by", "jo", "--reason", "asked; =1", "--home", home
+    )
+    assert ran.returncode == 0
+    assert b"takes effect with the next run" in ran.stderr
+    (path,) = (home / "actions").iterdir()
+    action = json.loads(path.read_text())
+    assert path.name == f"{action['at'][:7]}.jsonl"
+    assert datetime.fromisoformat(action["at"]).tzinfo is not None
+    assert len(action.pop("action_id")) == 32
+    del action["at"]
+    assert action == {"action": "remove", "address": "ann@mail.example", "by": "jo", "reason": "asked; =1"}
+    assert b"note:" not in ran.stderr
+    again = run_command("suppression", "add", "bob@other.example", "--by", "jo", "--reason", "x", "--home", home)
+    assert b"already on the list" in again.stderr
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_line_cut_by_a_crash_does_not_swallow_the_next_action(tmp_path):
+    settings = Settings(home=tmp_path)
+    path, _ = write_action(settings, "add", "a@b.example", by="jo", reason="x")
+    with path.open("a") as file:
+        file.write('{"action_id": "cut off in the mid')
+    write_action(settings, "remove", "a@b.example", by="jo", reason="y")
+    first, cut, last = path.read_text().splitlines()
+    assert json.loads(first)["action"] == "add"
+    assert cut == '{"action_id": "cut off in the mid'
+    assert json.loads(last)["action"] == "remove"
+
+
+def test_two_administrators_at_once_lose_nothing(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from flows.settings import Settings\n"
+        "from flows.suppression import write_action\n"
+        "for i in range(150): write_action(Settings(home=Path(sys.argv[1])), 'add', f'{sys.argv[2]}{i}@b.example',"
+        " by='jo', reason='r' * 900)"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", script, tmp_path, name], cwd=ROOT) for name in ("x", "y")]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    lines = [json.loads(line) for path in (tmp_path / "actions").iterdir() for line in path.read_text().splitlines()]
+    assert sorted(line["address"] for line in lines) == sorted(
+        f"{name}{i}@b.example" for name in ("x", "y") for i in range(150)
+    )
+    assert len({line["action_id"] for line in lines}) == 300
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "ann", "@", "ann@", "@b.example", "a@b@c.example", "a b@c.example", "a@b.example\nBcc: x@y.example",
+     "a@b.example\x00", "a\u202e@b.example", "a\u00a0b@c.example", f"{'a' * 250}@b.example", "\udcff@b.example"],
+)  # fmt: skip
+def test_what_is_no_address_is_not_recorded(tmp_path, address):
+    with pytest.raises(Exception, match=r".") as refused:
+        write_action(Settings(home=tmp_path), "add", address, by="jo", reason="x")
+    assert refused.value.exit_code == 2
+    assert not (tmp_path / "actions").exists()
+
+
+def test_addresses_that_are_odd_but_right_are_taken():
+    for address in ("=1+1@b.example", "ann+tag@b.example", "ä@bücher.example", "o'hara@b.example"):
+        assert check_address(f" {address} ") == address
+
+
+def test_status_works_before_and_after_publishing(home):
+    (home / "inbox/kumomta").mkdir(parents=True)
+    (home / "inbox/kumomta/20260301-000000").write_text("{}\n")
+    found = json.loads(run_command("status", "--home", home, "--json").stdout)
+    assert found["published"]["rule_set_version"] == "abc123"
+    assert found["files_in_inbox_not_landed"] == 1
+    assert found["landed_not_built"] == 0
+    assert found["active_run"] is None
+    (source,) = found["sources"]
+    assert (source["source_name"], source["waiting_files"], source["files"]) == ("kumomta", 1, 2)
+    assert (source["rejected_files"], source["incomplete_files"]) == (1, 1)
+    assert source["data_through_at"] == "2026-03-31T23:59:00Z"
+    with hold_lock(Settings(home=home)):
+        said = run_command("status", "--home", home).stdout.decode()
+    assert "2026-04-01 06:00:00 UTC" in said
+    assert "1 files to be landed" in said
+    assert f"pid {os.getpid()}" in said
+
+
+def test_status_of_an_empty_home(tmp_path):
+    ran = run_command("status", "--home", tmp_path / "new")
+    assert ran.returncode == 0
+    assert b"nothing yet" in ran.stdout
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_second_run_ends_at_once_and_names_the_first(tmp_path):
+    with hold_lock(Settings(home=tmp_path)):
+        ran = run_command("run", "--home", tmp_path)
+    cause, remedy = ran.stderr.decode().splitlines()
+    assert ran.returncode == 3
+    assert f"pid {os.getpid()}, since 20" in cause
+    assert "--wait" in remedy
+    assert not (tmp_path / "state").exists()

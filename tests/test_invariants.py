@@ -1,0 +1,191 @@
+"""The warehouse does not depend on how the logs came: order, splits, repetition, kills, late files, rebuilds."""
+
+import gzip
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+import zstandard
+
+from flows import build, publish
+from flows.settings import Settings
+from tests import marts
+from tests.conftest import Logs, Warehouse, land_all, run_all
+
+pytestmark = pytest.mark.xdist_group("invariants")
+
+SEED = 20260302
+
+
+def read_lines(path: Path) -> list[bytes] | None:
+    """The lines of a log that may be cut between any two of them; None for one that may not."""
+    content = path.read_bytes()
+    if path.name.endswith((".parquet", ".csv")):
+        return None
+    if content.startswith(b"\x28\xb5\x2f\xfd"):
+        with zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True) as reader:
+            try:
+                content = reader.read()
+            except zstandard.ZstdError:
+                return None
+    elif content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    return content.splitlines(keepends=True)
+
+
+def deal_out(logs: Path, days: list[Path], generator: random.Random) -> None:
+    """Cut each log into overlapping pieces and deal them over the days in any order, some twice."""
+    for path in sorted(logs.rglob("*")):
+        if not path.is_file():
+            continue
+        name = path.relative_to(logs)
+        lines = read_lines(path)
+        if lines is None or len(lines) < 4:
+            chosen = generator.choice(days) / name
+            chosen.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, chosen)
+            continue
+        cuts = sorted({0, len(lines), *(generator.randrange(len(lines)) for _ in range(2))})
+        for number, (start, end) in enumerate(itertools.pairwise(cuts)):
+            for day in {generator.choice(days), generator.choice(days)}:
+                # the name keeps the date that a log without years needs
+                piece = day / name.with_name(f"{name.name.removesuffix('.gz')}.{number}")
+                piece.parent.mkdir(parents=True, exist_ok=True)
+                piece.write_bytes(b"".join(lines[max(0, start - 3) : end]))
+                shutil.copystat(path, piece)
+
+
+def test_order_splits_and_repetition_change_nothing(tmp_path: Path, logs: Logs, generated: Warehouse) -> None:
+    """Invariants 1, 4, 6 and 8: three daily runs over pieces in any order, then a rebuild, equal one run over all."""
+    generator = random.Random(SEED)
+    days = [tmp_path / f"day-{number}" for number in range(3)]
+    deal_out(logs.folder, days, generator)
+    settings = Settings(home=tmp_path / "home", inbox_directory=tmp_path / "inbox")
+    for day in days:
+        shutil.copytree(day, settings.inbox, dirs_exist_ok=True)
+        daily = run_all(settings)
+        assert daily.result.is_built
+    assert marts.differences(generated.database, daily.database) == {}
+    assert not build.build(settings).is_built  # every landed file was built, and is not built again
+    rebuilt = run_all(settings, full_refresh=True)
+    assert marts.differences(generated.database, rebuilt.database) == {}
+
+
+def test_work_database_lost_is_rebuilt_from_landing(tmp_path: Path, logs: Logs, generated: Warehouse) -> None:
+    """Invariant 8, with neither inbox nor work database left."""
+    home = tmp_path / "home"
+    shutil.copytree(generated.settings.landing, home / "landing")
+    shutil.copytree(generated.settings.rejects, home / "rejects")
+    settings = Settings(home=home)
+    build.build(settings)
+    publish.publish(settings)
+    assert marts.differences(generated.database, settings.published_database) == {}
+
+
+def test_file_landed_while_a_build_ran_is_built_by_the_next(tmp_path: Path, logs: Logs) -> None:
+    """Invariant 4: what counts as built is what the build took in, not what lies there when it ends."""
+    settings = Settings(home=tmp_path / "home")
+    shutil.copytree(logs.folder / "events", settings.inbox / "events")
+    last = sorted(path for path in settings.inbox.rglob("*") if path.is_file())[-1]
+    kept = last.read_bytes()
+    last.unlink()
+    land_all(settings)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from pathlib import Path; from flows import build;"
+         "from flows.settings import Settings; build.build(Settings(home=Path(sys.argv[1])))", str(settings.root)],
+    )  # fmt: skip
+    while not (settings.state / "dbt").exists() and process.poll() is None:
+        time.sleep(0.05)
+    last.write_bytes(kept)
+    [load] = land_all(settings)
+    assert process.wait() == 0
+    assert build.waiting(settings) == 1
+    assert run_all(settings).result.files == 1
+    [(events,)] = marts.read(
+        settings.published_database,
+        f"select staged_event_count from marts.ops_loads where file_digest = '{load.file_digest}'",
+    )
+    assert events == load.records_landed
+
+
+def test_killed_run_is_finished_by_the_next(tmp_path: Path, logs: Logs, generated: Warehouse) -> None:
+    """Invariant 3: SIGKILL at moments spread over landing, build and publication, each followed by another run."""
+    home = tmp_path / "home"
+    command = [
+        sys.executable,
+        "-c",
+        "from flows.cli import main; main()",
+        "run",
+        "--home",
+        str(home),
+        "--inbox",
+        str(logs.folder),
+    ]
+    environment = {**os.environ, "NO_COLOR": "1"}
+    for moment in ("landing", "building", "built"):
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_for(moment, home, process)
+        # the whole group: dbt too dies in mid-build
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        database = home / "bouncehouse.duckdb"
+        if database.exists():  # what readers find is whole
+            assert marts.differences(generated.database, database) == {}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert marts.differences(generated.database, home / "bouncehouse.duckdb") == {}
+    exported = (home / "exports" / "bounces_by_from_domain.csv").read_text()
+    assert exported.count("\n") > 5
+
+
+def wait_for(moment: str, home: Path, process: subprocess.Popen[bytes]) -> None:
+    """Return when the run has come to the moment (or has ended, where the machine is faster than the test)."""
+    target = home / "state" / "dbt"
+    signs = {
+        "landing": lambda: len(list((home / "landing").rglob("*.json"))) > 3,
+        "building": lambda: (target / "run" / "bouncehouse" / "models" / "marts" / "core").exists(),
+        "built": lambda: (target / "run_results.json").exists(),
+    }
+    if moment == "built":
+        (target / "run_results.json").unlink(missing_ok=True)
+    if moment == "building":
+        shutil.rmtree(target / "run", ignore_errors=True)
+    deadline = time.monotonic() + 120
+    while not signs[moment]() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def test_failed_test_publishes_nothing_and_names_the_rows(tmp_path: Path, logs: Logs) -> None:
+    settings = Settings(home=tmp_path / "home")
+    shutil.copytree(logs.folder / "events", settings.inbox / "events")
+    before = run_all(settings)
+    published = before.database.read_bytes()
+    # a load record that claims a record more than there is: somebody's hand, or a defect
+    load = next((settings.landing / "events").glob("*.json"))
+    load.write_text(load.read_text().replace('"records_read": ', '"records_read": 1'))
+    settings.work_database.unlink()
+    with pytest.raises(build.BuildFailed) as failure:
+        build.build(settings)
+    assert "assert_records_read_are_landed_or_rejected" in str(failure.value)
+    assert "records_read = 1" in str(failure.value)
+    assert before.database.read_bytes() == published
+    assert build.waiting(settings) > 0
+
+
+def test_readers_never_see_half_a_publication(generated: Warehouse) -> None:
+    """A reader that holds the old file keeps it whole while the new one takes its name."""
+    query = "select count(*) from marts.fct_delivery_events"
+    with duckdb.connect(generated.database, read_only=True) as reader:
+        before = reader.execute(query).fetchone()
+        publish.publish(generated.settings)
+        assert reader.execute(query).fetchone() == before
+    assert marts.read(generated.database, query) == [before]
