@@ -14,9 +14,10 @@ from typing import Any
 import duckdb
 
 from flows import landing, rules
+from flows.dbt_project import find_project_directory
 from flows.landing import loads
 from flows.problems import ActionableError
-from flows.settings import ACTIONS, SOURCES, Settings, find_project_directory
+from flows.settings import ACTIONS, SOURCES, Settings
 
 LOAD_COLUMNS = {
     "source_name": "varchar",

@@ -56,6 +56,13 @@ class BounceClass(StrEnum):
     all = "all"
 
 
+class JudgementFormat(StrEnum):
+    """Values of `--format` of `classify`."""
+
+    jsonl = "jsonl"
+    table = "table"
+
+
 class ReportFormat(StrEnum):
     """Values of `--format`."""
 
@@ -438,6 +445,28 @@ def serve(
 
         _say(f"Prefect's API: {address}; stop with Ctrl-C")
         serve_daily(settings, cron=cron)
+
+
+@app.command()
+def classify(
+    file: Annotated[
+        typer.FileText, typer.Argument(help="Replies, one a line; - is standard input.", show_default=False)
+    ] = "-",  # type: ignore[assignment]
+    output_format: Annotated[
+        JudgementFormat, typer.Option("--format", help="JSON lines for programs, a table for people.")
+    ] = JudgementFormat.jsonl,
+) -> None:
+    """Tell what the rules say of SMTP replies: the reason, the rule, and whether policy `recipient` would suppress.
+
+    Input is plain lines, or JSON lines of "text" with "id" and "mx_host" if you have them.
+    """
+    from flows.classify import classify as judge
+    from flows.dbt_project import find_project_directory
+
+    try:
+        judge(file, sys.stdout, find_project_directory(), output_format.value)
+    except ValueError as error:
+        raise WrongUsageError(str(error), "mend that line, or leave it out") from error
 
 
 @app.command()

@@ -9,7 +9,8 @@ import duckdb
 
 from flows import __version__, rules
 from flows.build import find_build_id
-from flows.settings import Settings, find_project_directory
+from flows.dbt_project import find_project_directory
+from flows.settings import Settings
 
 STORAGE_VERSION = "v1.2.0"
 """The oldest DuckDB that can read the published file."""

@@ -9,8 +9,6 @@ Patterns are RE2, matched without regard to case, against the masked text.
 
 import csv
 import hashlib
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -25,17 +23,18 @@ SEEDS = (RULES, REASONS, ENHANCED_CODES, PROVIDERS)
 """Files below `seeds/` that decide a judgement, in the order in which the rule set's digest takes them."""
 
 EVIDENCE = ("text", "weak_text", "reply_code")
-"""What a rule leans on. Between text and weak text the specific enhanced codes are asked, before the reply code the generic ones."""
+"""What a rule leans on. Specific enhanced codes are asked after text, generic ones after weak text."""
 
 ALL_PROVIDERS = "all"
 NO_RULE = "none"
 UNDETERMINED = "undetermined"
 
-LARGEST_GROUP = 2_500
-"""Characters of regex asked at once. RE2 keeps an automaton in 8 MB; a larger group outgrows it and runs 100 times slower."""
+LARGEST_GROUP = 1_200
+"""Characters of regex asked at once. RE2 builds its automaton as it reads, within 8 MB: in groups of 5,000 it outgrows
+them and is 100 times slower; in groups of 1,200 the least is built (measured with bench/classify.py)."""
 
 LONGEST_REPLY = 8_000
-"""Characters of a reply that are masked and judged. SMTP allows 512 bytes a line; real replies of many lines stay below 4,000."""
+"""Characters of a reply that are masked and judged: SMTP allows 512 bytes a line, and real replies have few lines."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def compile_macros(project_directory: Path, schema: str | None = None) -> list[s
     bodies = {
         "mask_recipient(reply, recipient)": masked_recipient("reply", "recipient"),
         "mask_reply(reply)": masked("reply"),
-        "provider_of(mx_host, recipient_domain)": provider(rule_set, "mx_host", "recipient_domain"),
+        "provider_of(mx_host, recipient_domain)": provided(rule_set, "mx_host", "recipient_domain"),
         "judge_reply(masked_reply, provider)": judged(rule_set, "masked_reply", "provider"),
         "classify_bounce(reply, mx_host)": classified(rule_set, "reply", "mx_host"),
     }
@@ -170,10 +169,16 @@ def text(value: str) -> str:
 
 # Masking
 
-_LOCAL = r"[^\s<>()\[\]:;,\"@＠\\]+"
+_LOCAL = r"[^\s<>()\[\]:;,\"@\x{ff20}\\]+"
+# International addresses may use the full-width @ and the full stops of Chinese and Japanese.
+_AT = r"[@\x{ff20}]"
+_DOT = r"[.\x{3002}\x{ff0e}\x{ff61}]"
 _LABEL = r"[\pL\pN\pM_](?:[\pL\pN\pM_-]*[\pL\pN\pM_])?"
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\""
-_NAMED = r"dbl\.spamhaus|dbl\.spamhaus|spamhaus|spamcop|sorbs|uribl|surbl|barracuda|cloudmark|senderscore|invaluement|abuseat|uceprotect|openspf"
+_NAMED = (
+    r"dbl\.spamhaus|spamhaus|spamcop|sorbs|uribl|surbl|barracuda|cloudmark|senderscore|invaluement|abuseat"
+    "|uceprotect|openspf"
+)
 _HEX = "[0-9A-Fa-f]{1,4}"
 _IPV6 = (
     rf"(?:IPv6:)?(?:(?:{_HEX}:){{7}}{_HEX}|(?:{_HEX}:){{1,6}}(?::{_HEX}){{1,6}}(?::\d{{1,3}}(?:\.\d{{1,3}}){{3}})?"
@@ -217,10 +222,13 @@ MASKS: tuple[tuple[str, str], ...] = (
     (r"(?i)<?\b(?:https?|ftp): ?//? ?[^\s<>\"')\]]*[^\s<>\"')\].,;:!]>?", "<URL>"),
     (r"(?i)<?\b(?:[a-z0-9-]+\.)+[a-z]{2,12}/[^\s<>\"')\]@]*[^\s<>\"')\].,;:!@]>?", "<URL>"),
     # Mail addresses: quoted, in brackets, plain, encoded.
-    (rf"<?(?:{_QUOTED}|{_LOCAL})[@＠](?:\[[^\]\s]*\]|{_LABEL}(?:[.。．｡]{_LABEL})*)>?", "<EMAIL>"),
-    (r"<[^<>\s]*[@＠][^<>]*>", "<EMAIL>"),
+    (
+        rf"<?(?:{_QUOTED}|{_LOCAL}){_AT}(?:\[[^\]\s]*\]|{_LABEL}(?:{_DOT}{_LABEL})*)>?",
+        "<EMAIL>",
+    ),
+    (rf"<[^<>\s]*{_AT}[^<>]*>", "<EMAIL>"),
     (rf"\b{_LOCAL}%40{_LABEL}(?:\.{_LABEL})*", "<EMAIL>"),
-    (rf"(?:{_LOCAL})?(?:<EMAIL>)+(?:{_LOCAL})?[@＠][^\s<>]*", "<EMAIL>"),
+    (rf"(?:{_LOCAL})?(?:<EMAIL>)+(?:{_LOCAL})?{_AT}[^\s<>]*", "<EMAIL>"),
     # Times before IPv6, which looks alike.
     (
         rf"(?i)\b(?:{_DAY},? )?(?:\d{{1,2}}[ -]{_MONTH}[ -]\d{{4}}|{_MONTH} {{1,2}}\d{{1,2}}|\d{{4}}[-/]\d\d[-/]\d\d)"
@@ -285,12 +293,13 @@ def masked_recipient(reply: str, recipient: str) -> str:
     is_address = f"coalesce(strpos({recipient}, '@') > 1, false)"
 
     def known(needle: str, condition: str = is_address) -> str:
-        # Where nothing is to be replaced, the mask replaces itself: a CASE around each step would double the expression.
+        # Where nothing is to be replaced the mask replaces itself: a CASE around each step doubles the expression.
         return f"case when {condition} then {needle} else '<EMAIL>' end"
 
     # A regex of its own for a row is slow, so only where the case differs.
     sql = (
-        f"case when {is_address} and contains(lower({reply}), lower({recipient})) and not contains({reply}, {recipient}) "
+        f"case when {is_address} and contains(lower({reply}), lower({recipient})) "
+        f"and not contains({reply}, {recipient}) "
         f"then regexp_replace({reply}, '<?' || regexp_escape({recipient}) || '>?', '<EMAIL>', 'gi') else {reply} end"
     )
     needles = [
@@ -313,8 +322,8 @@ def masked_recipient(reply: str, recipient: str) -> str:
 # Judging
 
 
-def provider(rule_set: RuleSet, mx_host: str, recipient_domain: str) -> str:
-    """SQL: the provider's id, by the MX host where it is known, else by the recipient's domain; NULL if neither tells."""
+def provided(rule_set: RuleSet, mx_host: str, recipient_domain: str) -> str:
+    """SQL: the provider's id, by the MX host, else by the recipient's domain; NULL if neither tells."""
 
     def case(value: str, column: str) -> str:
         whens = " ".join(
@@ -341,9 +350,13 @@ def judged(rule_set: RuleSet, masked_reply: str, provider: str) -> str:
     def code_lookups(is_specific: bool) -> list[str]:
         codes = [code for code in rule_set.codes if code.is_specific is is_specific and code.reason != UNDETERMINED]
         entries = ", ".join(f"{text(code.code)}: {answer(f'code_x.{code.code}', code.reason)}" for code in codes)
-        # The innermost reply is quoted last, so its code is asked first.
-        last = rf"regexp_extract({masked_reply}, '^.*\b[245]\.(\d{{1,3}}\.\d{{1,3}})\b', 1)"
-        first = rf"regexp_extract({masked_reply}, '\b[245]\.(\d{{1,3}}\.\d{{1,3}})\b', 1)"
+        code = r"\b[245]\.(\d{1,3}\.\d{1,3})\b"
+        first = f"regexp_extract({masked_reply}, '{code}', 1)"
+        # The innermost reply is quoted last, so its code is asked first, where there is more than one.
+        last = (
+            f"case when regexp_matches({masked_reply}, '{code}.*{code}') "
+            f"then regexp_extract({masked_reply}, '^.*{code}', 1) end"
+        )
         return [f"map {{{entries}}}[{code}]" for code in (last, first)]
 
     stages = [
@@ -386,23 +399,17 @@ def _decision(value: str, leaves: list[tuple[str, int]]) -> str:
 
 def classified(rule_set: RuleSet, reply: str, mx_host: str) -> str:
     """SQL: STRUCT(rule_id, reason, suppress, bounce_class) for a reply as received."""
-    hard = "5"
     about = ", ".join(text(reason) for reason, is_about in rule_set.reasons.items() if is_about)
-    class_digit = rf"regexp_extract(masked_reply, '^(?:([245])\d\d\b|([245])\.\d{{1,3}}\.\d{{1,3}}\b)')[1]"
+    class_digit = r"regexp_extract(masked_reply, '^[245](?:\d\d\b|\.\d{1,3}\.\d{1,3}\b)')[1]"
     return f"""(
         select {{
             'rule_id': judgement.rule_id,
             'reason': judgement.reason,
-            'suppress': coalesce(class_digit = '{hard}', false) and judgement.reason in ({about}),
+            'suppress': coalesce(class_digit = '5', false) and judgement.reason in ({about}),
             'bounce_class': case class_digit when '5' then 'hard' when '4' then 'soft' end
         }}
         from (
             select {judged(rule_set, "masked_reply", "provider")} as judgement, {class_digit} as class_digit
-            from (select {masked(reply)} as masked_reply, {provider_or_null(rule_set, mx_host)} as provider)
+            from (select {masked(reply)} as masked_reply, {provided(rule_set, mx_host, "null::varchar")} as provider)
         )
     )"""
-
-
-def provider_or_null(rule_set: RuleSet, mx_host: str) -> str:
-    """SQL: the provider by MX host alone."""
-    return provider(rule_set, mx_host, "cast(null as varchar)")

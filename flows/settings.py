@@ -14,12 +14,6 @@ ACTIONS = "actions"
 """Landed like a source, but it comes from `<home>/actions/` and holds what administrators decided."""
 
 
-def find_project_directory() -> Path:
-    """The folder of `dbt_project.yml`: inside an installed wheel, or the checkout of an editable install."""
-    packaged = Path(__file__).parent / "project"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent
-
-
 class Settings(BaseSettings):
     """Values come from arguments, then from `BOUNCEHOUSE_*` in the environment, then from the defaults here."""
 

@@ -10,7 +10,8 @@ import duckdb
 import pytest
 import yaml
 
-from flows.settings import Settings, find_project_directory
+from flows.dbt_project import find_project_directory
+from flows.settings import Settings
 from tests import marts
 from tests.conftest import Logs, Warehouse, run_all
 

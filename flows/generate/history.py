@@ -253,6 +253,7 @@ EVENTS_SQL = f"""
                 || '.' || last_names[1 + person // len(first_names) % len(last_names)]
                 || coalesce(nullif(person // (len(first_names) * len(last_names)), 0)::varchar, '')
                 || '@' || domain as recipient,
+            draw('address:' || receiver_id || ':' || person) % 10000 as address_ticket,
         from deliveries
         cross join sender
     ),
@@ -271,21 +272,23 @@ EVENTS_SQL = f"""
             fates.* exclude (fate_id, weight, drawn_by, sources, whom),
         from named
         left join destinations using (message_number)
+        -- On the ticket alone: a further condition here would make these joins loops.
         left join fate_tickets as by_address
-            on by_address.drawn_by = 'address'
-            and by_address.ticket = draw('address:' || receiver_id || ':' || person) % 10000
-            and (by_address.whom is null or recipient_number = 1)
+            on by_address.drawn_by = 'address' and by_address.ticket = address_ticket
         left join fate_tickets as by_message
-            on by_message.drawn_by = 'message'
-            and by_message.ticket = pick(drawn_fate, 1, 10000)
-            -- A message is given up on once, for all its recipients, so only the first may stay undelivered; and it
-            -- is rejected before delivery as a whole.
-            and (
-                by_message.whom is null
-                or (by_message.whom = 'first' and recipient_number = 1)
-                or (by_message.whom = 'only' and recipients = 1)
+            on by_message.drawn_by = 'message' and by_message.ticket = pick(drawn_fate, 1, 10000)
+        -- A message is given up on once, for all its recipients, so only the first may stay undelivered; and it is
+        -- rejected before delivery as a whole.
+        inner join fates
+            on fates.fate = coalesce(
+                receiver_fate,
+                case when by_address.whom is null or recipient_number = 1 then by_address.fate end,
+                case
+                    when by_message.whom is null or by_message.whom = 'first' and recipient_number = 1 or recipients = 1
+                        then by_message.fate
+                end,
+                'delivered'
             )
-        inner join fates on fates.fate = coalesce(receiver_fate, by_address.fate, by_message.fate, 'delivered')
     ),
 
     counted as (
