@@ -9,8 +9,6 @@ Patterns are RE2, matched without regard to case, against the masked text.
 
 import csv
 import hashlib
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -34,9 +32,6 @@ UNDETERMINED = "undetermined"
 LARGEST_GROUP = 1_200
 """Characters of regex asked at once. RE2 builds its automaton as it reads, within 8 MB: in groups of 5,000 it outgrows
 them and is 100 times slower; in groups of 1,200 the least is built (measured with bench/classify.py)."""
-
-LARGEST_GATE = 4_000
-"""The same of the regexes that stand before several groups and ask only for what their rules need."""
 
 LONGEST_REPLY = 8_000
 """Characters of a reply that are masked and judged: SMTP allows 512 bytes a line, and real replies have few lines."""
@@ -137,7 +132,7 @@ def _read(project_directory: Path, name: str) -> list[dict[str, str]]:
 
 
 def rule_set_version(project_directory: Path) -> str:
-    """Digest over the seeds that decide (16 hex digits): two databases with one version judge alike."""
+    """Digest over the seeds and this module, which masks and orders them (16 hex digits): one version judges alike."""
     digest = hashlib.sha256()
     for name in SEEDS:
         content = (project_directory / "seeds" / name).read_bytes()
@@ -381,12 +376,11 @@ def _decision(value: str, leaves: list[tuple[str, int]]) -> str:
     """SQL: the number of the first leaf whose regex matches, NULL if none does.
 
     A regex of many alternatives costs hardly more than one of few, as long as its automaton is small. So leaves are
-    asked in groups: first, by the many, for what they need at least (`_needed`), then group by group, and within the
-    group that matched by halves: some ten regexes a text instead of a hundred.
+    asked by the group, and within the group that matched by halves.
     """
 
-    def matches(group: list[tuple[str, int]], part: Callable[[str], str] = str) -> str:
-        return f"regexp_matches({value}, {text('(?is)' + '|'.join(part(regex) for regex, _ in group))})"
+    def matches(group: list[tuple[str, int]]) -> str:
+        return f"regexp_matches({value}, {text('(?is)' + '|'.join(regex for regex, _ in group))})"
 
     def found(group: list[tuple[str, int]]) -> str:
         if len(group) == 1:
@@ -394,77 +388,13 @@ def _decision(value: str, leaves: list[tuple[str, int]]) -> str:
         first, second = group[: len(group) // 2], group[len(group) // 2 :]
         return f"case when {matches(first)} then {found(first)} else {found(second)} end"
 
-    def decided(group: list[tuple[str, int]]) -> str:
-        whens = " ".join(f"when {matches(part)} then {found(part)}" for part in _grouped(group, LARGEST_GROUP))
-        return f"case {whens} end"
-
-    gates = _grouped(leaves, LARGEST_GATE)
-    if len(gates) == 1:
-        return decided(leaves)
-    return f"coalesce({', '.join(f'case when {matches(gate, _needed)} then {decided(gate)} end' for gate in gates)})"
-
-
-def _grouped(leaves: list[tuple[str, int]], largest: int) -> list[list[tuple[str, int]]]:
     groups: list[list[tuple[str, int]]] = [[]]
     for leaf in leaves:
-        if groups[-1] and sum(len(regex) for regex, _ in [*groups[-1], leaf]) > largest:
+        if groups[-1] and sum(len(regex) for regex, _ in [*groups[-1], leaf]) > LARGEST_GROUP:
             groups.append([])
         groups[-1].append(leaf)
-    return groups
-
-
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?:|\{\d+(?:,\d*)?\}|.", re.DOTALL)
-
-
-def _needed(regex: str) -> str:
-    """A weaker regex: of each alternative only the longest part between its gaps (`[^.;]*`, `.*`).
-
-    Whatever matches the regex matches this one too. Gaps are what makes an automaton large, since it has to remember
-    every beginning it has seen.
-    """
-    parts: list[list[list[str]]] = [[[]]]
-    depth = 0
-    tokens = _TOKEN.findall(regex)
-    for position, token in enumerate(tokens):
-        depth += token in ("(", "(?:")
-        depth -= token == ")"
-        is_gap = depth == 0 and (token == "." or token.startswith("[^")) and tokens[position + 1 : position + 2] == ["*"]
-        if depth == 0 and token == "|":
-            parts.append([[]])
-        elif is_gap:
-            parts[-1].append([])
-        elif parts[-1][-1] or token != "*":
-            parts[-1][-1].append(token)
-    return "|".join("".join(max(alternative, key=_least_length)) for alternative in parts)
-
-
-def _least_length(tokens: list[str]) -> int:
-    """Characters of the shortest text that the regex of these tokens matches."""
-    shortest: list[int | None] = [None]
-    length, last = [0], [0]
-    for token in tokens:
-        if token in ("(", "(?:"):
-            shortest.append(None)
-            length.append(0)
-            last.append(0)
-        elif token in ("|", ")"):
-            best = shortest[-1]
-            shortest[-1] = length[-1] if best is None else min(best, length[-1])
-            length[-1] = last[-1] = 0
-            if token == ")":
-                inner = shortest.pop() or 0
-                length.pop()
-                last.pop()
-                length[-1] += inner
-                last[-1] = inner
-        elif token in ("?", "*") or token.startswith("{0"):
-            length[-1] -= last[-1]
-            last[-1] = 0
-        elif token not in ("+", "^", "$", "\\b") and not token.startswith("{"):
-            length[-1] += 1
-            last[-1] = 1
-    best = shortest[-1]
-    return length[-1] if best is None else min(best, length[-1])
+    whens = " ".join(f"when {matches(group)} then {found(group)}" for group in groups)
+    return f"case {whens} end"
 
 
 def classified(rule_set: RuleSet, reply: str, mx_host: str) -> str:
