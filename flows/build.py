@@ -18,6 +18,7 @@ from flows.dbt_project import find_project_directory
 from flows.landing import loads
 from flows.problems import ActionableError
 from flows.settings import ACTIONS, SOURCES, Settings
+from flows.sources import read_sources
 
 LOAD_COLUMNS = {
     "source_name": "varchar",
@@ -57,7 +58,8 @@ class Versions:
     """What the tables in `work.duckdb` depend on besides the landed files."""
 
     project: str
-    """Digest of the models, macros and seeds other than the rules; when it moves, everything is built from landing."""
+    """Digest of the models, macros, seeds other than the rules, and of what sources.yml says of records; when it moves,
+    everything is built from landing."""
     rule_set: str
     """Digest of the rules; when it moves, every message is derived and judged again."""
     suppression_policy: str
@@ -73,6 +75,7 @@ def find_versions(settings: Settings) -> Versions:
             # descriptions and tests in YAML change no table
             if path.suffix in {".sql", ".csv"} and path.name not in rule_seeds:
                 digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(json.dumps(read_sources(settings).variables, sort_keys=True).encode())
     return Versions(digest.hexdigest()[:16], rules.rule_set_version(project), settings.suppression_policy)
 
 
@@ -220,6 +223,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         "suppression_policy": versions.suppression_policy,
         "rule_set_version": versions.rule_set,
         "is_retouched": is_retouched,
+        **read_sources(settings).variables,
     }
     command = [
         sys.executable, "-m", "flows.child", "--quiet", "--no-use-colors", "build",

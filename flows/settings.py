@@ -7,7 +7,19 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SOURCES = ("kumomta", "postfix", "ses", "events")
+SOURCES = (
+    "kumomta",
+    "powermta",
+    "postfix",
+    "exim",
+    "ses",
+    "sendgrid",
+    "mailgun",
+    "sparkpost",
+    "postmark",
+    "dsn",
+    "events",
+)
 """Names of the senders' logs: the folders under `inbox/`."""
 
 ACTIONS = "actions"

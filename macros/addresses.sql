@@ -11,7 +11,10 @@
     {{ regex_group(address, '@([^@]+)$') }}
 {%- endmacro %}
 
-{#- The domain of a From header such as `"News" <news@brand.example>`, or of its first address. -#}
+{#- The domain of a From header such as `"News" <news@brand.example>` (of its first address), or a domain by itself. -#}
 {% macro header_domain(header) -%}
-    lower({{ regex_group(header, '@([^\s@>,;"]+)') }})
+    lower(coalesce(
+        {{ regex_group(header, '@([^\s@>,;"]+)') }},
+        {{ regex_group(header, '^\s*([^\s@<>",;]+[.][^\s@<>",;]+)\s*$') }}
+    ))
 {%- endmacro %}

@@ -12,6 +12,7 @@ from flows.landing.content import describe_mode
 from flows.landing.loads import Load, find_load
 from flows.landing.temporary import remove_leftovers
 from flows.settings import ACTIONS, SOURCES, Settings
+from flows.sources import FILE_NAME, read_sources
 
 UNFINISHED = (".tmp", ".part", ".filepart")
 """Endings of files that somebody is still copying into the inbox."""
@@ -69,7 +70,8 @@ def find_arrivals(settings: Settings) -> Arrivals:
     landed and unchanged. What a killed run left half-written is removed first. Raises `InboxMissing`.
     """
     remove_leftovers(settings)
-    if not settings.inbox.is_dir():
+    further = read_sources(settings)
+    if not settings.inbox.is_dir() and not any(further.of(source_name).folders for source_name in SOURCES):
         raise InboxMissing(
             f"no inbox at {settings.inbox}: make it and put each sender's logs into a folder named "
             f"{', '.join(SOURCES)}, or name another home (--home, BOUNCEHOUSE_HOME)"
@@ -77,7 +79,8 @@ def find_arrivals(settings: Settings) -> Arrivals:
     arrivals = Arrivals()
     seen = read_seen(settings)
     now_ns = time.time_ns()
-    for entry in sorted(os.scandir(settings.inbox), key=lambda entry: entry.name):
+    entries = list(os.scandir(settings.inbox)) if settings.inbox.is_dir() else []
+    for entry in sorted(entries, key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
         if entry.name in SOURCES and Path(entry).is_dir():
@@ -87,6 +90,14 @@ def find_arrivals(settings: Settings) -> Arrivals:
         else:
             message = "lies beside the folders of the sources; move it into one of them"
             arrivals.unreadable.append(Unreadable(safe_name(entry.name), message))
+    for source_name in SOURCES:
+        for folder in further.of(source_name).folders:
+            top = settings.root / folder  # an absolute folder stays what it is
+            if top.is_dir():
+                walk(settings, top, source_name, arrivals, seen, now_ns, name=str(top))
+            else:
+                message = f"no such folder; {FILE_NAME} names it for {source_name}"
+                arrivals.unreadable.append(Unreadable(safe_name(str(top)), message))
     if settings.actions.is_dir():
         walk(settings, settings.actions, ACTIONS, arrivals, seen, now_ns)
     return arrivals
@@ -99,10 +110,15 @@ def walk(
     arrivals: Arrivals,
     seen: dict[str, tuple[tuple[int, ...], str]],
     now_ns: int,
+    name: str | None = None,
 ) -> None:
-    """Add what one source's folder holds, at any depth, without following links that leave it."""
-    for path in find_files(top, source_name, arrivals):
-        source_file = safe_name(f"{source_name}/{path.relative_to(top)}")
+    """Add what one source's folder holds, at any depth, without following links that leave it.
+
+    Files are called by `name` (of the source, unless given) and what follows the folder.
+    """
+    name = name or source_name
+    for path in find_files(top, name, arrivals):
+        source_file = safe_name(f"{name}/{path.relative_to(top)}")
         try:
             status = path.stat()
         except OSError as error:
@@ -128,11 +144,11 @@ def walk(
             arrivals.files.append(Arrival(source_name, path, source_file, status.st_size, stamp, is_settled))
 
 
-def find_files(top: Path, source_name: str, arrivals: Arrivals) -> Iterator[Path]:
+def find_files(top: Path, called: str, arrivals: Arrivals) -> Iterator[Path]:
     """Everything below a folder that is not a folder itself, in the order of names."""
 
     def report(error: OSError) -> None:
-        name = f"{source_name}/{Path(os.fsdecode(error.filename)).relative_to(top)}"
+        name = f"{called}/{Path(os.fsdecode(error.filename)).relative_to(top)}"
         arrivals.unreadable.append(Unreadable(safe_name(name), f"cannot be read: {error.strerror}"))
 
     for folder, folders, files in os.walk(top, onerror=report):

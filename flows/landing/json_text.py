@@ -1,16 +1,17 @@
 """JSON that is not one object a line: objects run together, arrays, pretty-printed text. Exact, and only for such.
 
-The fast way reads a line as one object inside the engine; what it could not read, and files that begin with text
-of this kind, come here, where Python's decoder finds where each object ends.
+The fast way reads lines inside the engine, each as one object or as an array of them; what it could not read, and
+files that begin with text of another kind, come here, where Python's decoder finds where each object ends.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator
 
+import duckdb
 import pyarrow as pa
 
-from flows.landing.lines import BOM, KEPT_BYTES, LINE_LIMIT_BYTES, Counter, rows_batch
+from flows.landing.lines import BOM, KEPT_BYTES, LINE_LIMIT_BYTES, Counter, pc, rows_batch
 
 Row = tuple[int, int, str | None, str | None, bytes | None]
 """record_number, record_part, line, flaw, raw: as in `lines.SCHEMA`."""
@@ -32,6 +33,8 @@ def is_document(head: bytes) -> bool:
     if "[" in text[:start] and "\n" in text[:start].lstrip():
         return True
     line_end = text.find("\n", start) % (len(text) + 1)
+    if "[" in text[:start] and is_array(text[:line_end]):
+        return False
     try:
         _, end = DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
@@ -41,6 +44,14 @@ def is_document(head: bytes) -> bool:
     if "[" in text[:start] and "]" not in text[end:line_end]:
         return True
     return end > line_end or skip_between(text, end) < line_end
+
+
+def is_array(line: str) -> bool:
+    """Whether a line is one whole JSON array."""
+    try:
+        return isinstance(DECODER.decode(line), list)
+    except (json.JSONDecodeError, RecursionError):
+        return False
 
 
 def skip_between(text: str, position: int) -> int:
@@ -140,9 +151,95 @@ def decode_blocks(blocks: Iterable[bytes]) -> Iterator[str]:
     yield rest.decode("utf-8", "surrogateescape")
 
 
-def split_document(blocks: Iterable[bytes], counter: Counter) -> Iterator[pa.RecordBatch]:
+def split_document(blocks: Iterable[bytes], counter: Counter, list_key: str | None) -> Iterator[pa.RecordBatch]:
     """Batches of the objects of a whole file that is not one object a line."""
-    return batches(split_objects(decode_blocks(blocks)), counter)
+    return batches(open_rows(split_objects(decode_blocks(blocks)), list_key), counter)
+
+
+def split_lists(lines: Iterable[pa.RecordBatch], counter: Counter, list_key: str | None) -> Iterator[pa.RecordBatch]:
+    """Batches in which what was an array of objects on a line, or under the key, is a record for each object.
+
+    An array that holds anything but objects stays a line, to be taken apart the slow way.
+    """
+    connection: duckdb.DuckDBPyConnection | None = None
+    for batch in lines:
+        if not may_hold_lists(batch, list_key):
+            yield batch
+            continue
+        # An engine of its own: the one that lands is busy with asking for this batch.
+        connection = connection or duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
+        connection.register("batch", batch)
+        opened = connection.execute(list_query(list_key)).to_arrow_table().combine_chunks()
+        connection.unregister("batch")
+        counter.records += opened.num_rows - batch.num_rows
+        yield from opened.cast(batch.schema).to_batches()
+    if connection:
+        connection.close()
+
+
+def may_hold_lists(batch: pa.RecordBatch, list_key: str | None) -> bool:
+    """A quick look that passes most batches of plain lines by."""
+    line = batch["line"]
+    begins = pc.binary_slice(line.cast(pa.binary()), 0, 1)
+    if pc.any(pc.is_in(begins, pa.array([b"[", b" ", b"\t"]))).as_py():
+        return True
+    return list_key is not None and bool(pc.any(pc.match_substring(line, f'"{list_key}"')).as_py())
+
+
+def list_query(list_key: str | None) -> str:
+    """The SQL of `split_lists`, over a relation `batch` in which every line has one row."""
+    elements = "case when starts_with(ltrim(line), '[') then try(json_transform(line, '[\"JSON\"]'))::varchar[] end"
+    opened = f"""select record_number, flaw, raw, {either("elements", "line")}
+        from (select *, {elements} as elements from batch)"""
+    if list_key is None:
+        return f"select record_number, number::integer as record_part, item as line, flaw, raw from ({opened})"
+    return f"""
+        select
+            record_number,
+            row_number() over (partition by record_number order by page_number, number)::integer as record_part,
+            item as line, flaw, raw,
+        from (
+            select record_number, flaw, raw, page_number, {either("items", "page")}
+            from (
+                select record_number, flaw, raw, number as page_number, item as page, {items("item", list_key)} as items
+                from ({opened})
+            )
+        )
+        order by record_number, record_part"""
+
+
+def items(line: str, list_key: str) -> str:
+    """SQL for the list under the key of a JSON object, null where there is none."""
+    key = f'"{list_key}"'
+    found = f"try(json_transform(json_extract({line}, '$.{key}'), '[\"JSON\"]'))::varchar[]"
+    return f"case when contains({line}, '{key}') and starts_with({line}, '{{') then {found} end"
+
+
+def either(elements: str, line: str) -> str:
+    """SQL for the elements of a list of objects, or the line itself, as rows of `item` and `number` from 1."""
+    chosen = (
+        f"case when len(list_filter({elements}, lambda element: coalesce(element[1], '') <> '{{')) = 0"
+        f" then {elements} else [{line}] end"
+    )
+    return f"unnest({chosen}) as item, generate_subscripts({chosen}, 1) as number"
+
+
+def open_rows(rows: Iterable[Row], list_key: str | None) -> Iterator[Row]:
+    """The slow ways' rows with the items of a list under the key as records, numbered anew within their line."""
+    if list_key is None:
+        yield from rows
+        return
+    last_number, last_part = 0, 0
+    with duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False}) as connection:
+        query = f"select {either('items', 'page')} from (select $1 as page, {items('$1', list_key)} as items)"
+        for number, _, text, flaw, raw in rows:
+            found = [text]
+            if text is not None and f'"{list_key}"' in text:
+                found = [item for item, _ in connection.execute(query, [text]).fetchall()]
+            for item in found:
+                last_part = last_part + 1 if number == last_number else 1
+                last_number = number
+                yield number, last_part, item, flaw, raw
 
 
 def batches(rows: Iterable[Row], counter: Counter) -> Iterator[pa.RecordBatch]:
@@ -162,16 +259,10 @@ def batches(rows: Iterable[Row], counter: Counter) -> Iterator[pa.RecordBatch]:
 
 
 def split_line(number: int, line: str) -> Iterator[Row]:
-    """The objects of one line that is not one object; an SQS answer (`{"Messages": [...]}`) gives its messages."""
+    """The objects of one line that is not one object."""
     is_empty = True
     for row in split_objects([line], number):
         is_empty = False
-        _, part, text, _, _ = row
-        messages = DECODER.decode(text).get("Messages") if text and part == 1 and '"Messages"' in text else None
-        if isinstance(messages, list):
-            # Written anew, which changes nothing that is read later: the body of a message is a string.
-            yield from ((number, place, json.dumps(message), None, None) for place, message in enumerate(messages, 1))
-        else:
-            yield row
+        yield row
     if is_empty and re.sub(r"\s", "", line) != "[]":
         yield number, 1, None, "not a JSON object: brackets around nothing", line.encode()

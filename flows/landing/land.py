@@ -12,17 +12,37 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.landing import actions, events, json_text, kumomta, postfix, ses, tables
+from flows.landing import (
+    accounting,
+    actions,
+    dsn,
+    events,
+    exim,
+    json_text,
+    kumomta,
+    mail,
+    mailgun,
+    postfix,
+    postmark,
+    powermta,
+    sendgrid,
+    ses,
+    sparkpost,
+    tables,
+)
 from flows.landing.content import BLOCK_BYTES, Content, Reading, UnreadableError, open_content, prefetch
 from flows.landing.inbox import Arrival, Known, Unreadable
 from flows.landing.lines import BOM, SCHEMA, Counter, split_lines
 from flows.landing.loads import Load, find_load, landing_path, load_path, rejects_path, write_load
-from flows.landing.source import SEVERAL_MESSAGES, SPLITTABLE, Context, Source, one_of, quote, text
+from flows.landing.source import NOT_AN_OBJECT, Context, Source, quote, text
 from flows.landing.tables import ForeignFileError
 from flows.landing.temporary import hold_lock, temporary_folder
 from flows.settings import Settings
 
-ALL_SOURCES = {each.SOURCE.name: each.SOURCE for each in (kumomta, postfix, ses, events, actions)}
+ALL_SOURCES = {
+    each.SOURCE.name: each.SOURCE
+    for each in (kumomta, postfix, ses, sendgrid, mailgun, sparkpost, postmark, powermta, exim, dsn, events, actions)
+}
 
 LANDING_COLUMNS = {name: source.columns for name, source in ALL_SOURCES.items()}
 """Columns of a landing file of each source, with their DuckDB types, in order."""
@@ -108,6 +128,7 @@ class FileLanding:
         self.content = content
         self.reading = reading
         self.temporary = temporary
+        self.threads = settings.threads
         self.landed_at = datetime.now(UTC).replace(tzinfo=None)
         modified_at = datetime.fromtimestamp(content.status.st_mtime, UTC)
         self.context = Context(self.landed_at, postfix.find_anchor_date(arrival.path.name, modified_at))
@@ -160,16 +181,37 @@ class FileLanding:
         kind = next((kind for magic, kind in KNOWN_KINDS.items() if head.startswith(magic)), None)
         if kind:
             raise ForeignFileError(kind)
-        if source.form == "syslog":
-            if head.strip() and not re.search(postfix.PREFIX.encode(), head.removeprefix(BOM), re.MULTILINE):
+        if source.form == "mail":
+            if head.strip() and not mail.is_mail(head):
+                raise ForeignFileError("neither a mail nor a mailbox, it begins with no header field: " + show(head))
+            mailbox = dsn.Mailbox(self.context, self.threads)
+            return Splitting(
+                source, dsn.BATCH_SCHEMA, lambda reading, counter: mailbox.batches(self.blocks(reading), counter)
+            )
+        if source.form == "lines":
+            if head.strip() and not re.search(source.line_prefix.encode(), head.removeprefix(BOM), re.MULTILINE):
                 raise ForeignFileError(
-                    f"no line of its first {BLOCK_BYTES >> 20} MiB begins like syslog (time, host): " + show(head)
+                    f"no line of its first {BLOCK_BYTES >> 20} MiB begins like {source.line_kind}: " + show(head)
                 )
             return Splitting(
                 source,
                 SCHEMA,
-                lambda reading, counter: split_lines(self.blocks(reading), counter, postfix.is_finished),
+                lambda reading, counter: split_lines(self.blocks(reading), counter, source.is_finished),
                 is_by_line=True,
+            )
+        if source is powermta.SOURCE:
+            if head.strip():
+                accounting.read_header(head, source.fields)
+            return Splitting(
+                source,
+                tables.table_schema(source.fields),
+                # rows are rejected in the second look, and only there their text is wanted
+                lambda reading, counter: accounting.split_accounting(
+                    self.blocks(reading),
+                    source.fields,
+                    counter,
+                    with_lines=(self.temporary / "whole.parquet").exists(),
+                ),
             )
         if head.strip() and not re.search(rb"^\s*[\[{]", head.removeprefix(BOM), re.MULTILINE):
             if source.name == "events" and b"\0" not in head:
@@ -183,10 +225,17 @@ class FileLanding:
             raise ForeignFileError(f"no line of its first {BLOCK_BYTES >> 20} MiB begins like JSON: " + show(head))
         if json_text.is_document(head):
             return Splitting(
-                source, SCHEMA, lambda reading, counter: json_text.split_document(self.blocks(reading), counter)
+                source,
+                SCHEMA,
+                lambda reading, counter: json_text.split_document(self.blocks(reading), counter, source.list_key),
             )
         return Splitting(
-            source, SCHEMA, lambda reading, counter: split_lines(self.blocks(reading), counter), is_by_line=True
+            source,
+            SCHEMA,
+            lambda reading, counter: json_text.split_lists(
+                split_lines(self.blocks(reading), counter), counter, source.list_key
+            ),
+            is_by_line=True,
         )
 
     def blocks(self, reading: Reading) -> Iterator[bytes]:
@@ -222,7 +271,7 @@ class FileLanding:
         if landed < counter.records:
             numbers = parquet_reader(self.temporary / f"{name}.parquet", ["record_number", "record_part"])
             # A line of several objects is taken apart, but only once, and only where lines are the unit of the file.
-            splittable = SPLITTABLE if splitting.is_by_line else (SEVERAL_MESSAGES,)
+            is_splittable = str(splitting.is_by_line and name == "whole").lower()
             with (
                 self.register("landed", numbers.schema, numbers),
                 self.register("stream", splitting.schema, splitting.batches(Reading(), Counter())),
@@ -231,8 +280,8 @@ class FileLanding:
                     f"{name}-rest",
                     "with lines as (select * from stream anti join landed using (record_number, record_part)),"
                     f"{self.source.judge(self.context)} select {self.reject_columns()},"
-                    f" {str(name == 'whole').lower()} and raw is null and record_part = 1"
-                    f" and reject_reason in {one_of(splittable)} as is_taken_apart"
+                    f" {is_splittable} and raw is null and record_part = 1"
+                    f" and reject_reason = {text(NOT_AN_OBJECT)} as is_taken_apart"
                     " from judged",
                 )
         return landed
@@ -251,7 +300,7 @@ class FileLanding:
                 for number, record in zip(chosen["record_number"], chosen["record"], strict=True):
                     yield from json_text.split_line(number.as_py(), record.as_py().decode())
 
-        return json_text.batches(rows(), counter)
+        return json_text.batches(json_text.open_rows(rows(), self.source.list_key), counter)
 
     def write_foreign(self, found: str) -> None:
         """No landed record, and one reject that says what the file is."""

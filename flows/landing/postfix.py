@@ -96,4 +96,13 @@ def judge(context: Context) -> str:
     )"""
 
 
-SOURCE = Source(name="postfix", form="syslog", fields=FIELDS, judge=judge, field_types=(("anchor_date", "DATE"),))
+SOURCE = Source(
+    name="postfix",
+    form="lines",
+    fields=FIELDS,
+    judge=judge,
+    field_types=(("anchor_date", "DATE"),),
+    line_prefix=PREFIX,
+    line_kind="syslog (time, host)",
+    is_finished=is_finished,
+)

@@ -6,7 +6,6 @@ Contents: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-
 
 from flows.landing.source import (
     NOT_AN_OBJECT,
-    SEVERAL_MESSAGES,
     Context,
     Source,
     json_object,
@@ -20,7 +19,7 @@ EVENT_FIELDS = (
     "eventType", "notificationType", "mail", "bounce", "complaint", "delivery", "deliveryDelay", "send", "reject",
     "failure", "open", "click", "subscription",
 )  # fmt: skip
-CARRIER_FIELDS = ("Message", "Messages", "Body", "detail")
+CARRIER_FIELDS = ("Message", "Body", "detail")
 
 EVENT_TYPES = ("Send", "Delivery", "DeliveryDelay", "Bounce", "Complaint", "Reject", "Rendering Failure")
 # `Received` is inbound mail; the last is what SES sends when a topic is connected.
@@ -46,7 +45,6 @@ def judge(context: Context) -> str:
         select
             * exclude (record),
             record is not null as is_object,
-            record."Messages" is not null as has_messages,
             record."Body" as body,
             case when record."Body" is null then record else {json_object('record."Body"', layer)} end as queued,
         from parsed
@@ -75,7 +73,7 @@ def judge(context: Context) -> str:
     ),
     spread as (
         select
-            record_number, record_part, line, flaw, raw, is_object, has_messages, has_queued,
+            record_number, record_part, line, flaw, raw, is_object, has_queued,
             {envelope},
             enveloped."Message" as message,
             {event},
@@ -110,7 +108,6 @@ def judge(context: Context) -> str:
             case
                 when flaw is not null then flaw
                 when not is_object then '{NOT_AN_OBJECT}'
-                when has_messages then '{SEVERAL_MESSAGES}'
                 when not has_queued then 'the body of the SQS message is no JSON object'
                 when kind is null and starts_with(ltrim(message), '{{') and not coalesce(json_valid(message), false)
                     then 'the message of the SNS envelope is damaged JSON'
@@ -127,4 +124,4 @@ def judge(context: Context) -> str:
     )"""
 
 
-SOURCE = Source(name="ses", form="json", fields=ENVELOPE_FIELDS + EVENT_FIELDS, judge=judge)
+SOURCE = Source(name="ses", form="json", fields=ENVELOPE_FIELDS + EVENT_FIELDS, judge=judge, list_key="Messages")

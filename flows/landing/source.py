@@ -15,9 +15,7 @@ COMMON_COLUMNS = {
 """Columns that every landing file has after the vendor's fields, with their DuckDB types."""
 
 NOT_AN_OBJECT = "not a JSON object"
-SEVERAL_MESSAGES = "holds several messages"
-SPLITTABLE = (NOT_AN_OBJECT, SEVERAL_MESSAGES)
-"""Reasons of the first judgement that `json_text.split_line` may still make records of."""
+"""A reason of the first judgement, of which `json_text.split_line` may still make records."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,20 @@ class Source:
     `judge` gives the SQL of CTEs that begin with a relation `lines` (of `lines.SCHEMA`; for `table` sources with the
     fields as text columns too) and end with one named `judged`: the fields, `record_number`, `record_part`, `line`,
     `raw` and `reject_reason`, null where the record lands.
+    `list_key` is the key under which an object of this source may hold many records, such as a page of events.
+    For `lines` sources, `line_prefix` is the pattern a file of theirs is known by, at the begin of some line, and
+    `line_kind` its description; `is_finished` tells whether a last line without a newline is whole.
     """
 
     name: str
-    form: Literal["json", "syslog", "table"]
+    form: Literal["json", "lines", "table", "mail"]
     fields: tuple[str, ...]
     judge: Callable[[Context], str]
     field_types: tuple[tuple[str, str], ...] = ()
+    list_key: str | None = None
+    line_prefix: str = ""
+    line_kind: str = ""
+    is_finished: Callable[[bytes], bool] = lambda line: True
 
     @property
     def columns(self) -> dict[str, str]:
@@ -64,12 +69,14 @@ def one_of(values: tuple[str, ...]) -> str:
     return "(" + ", ".join(map(text, values)) + ")"
 
 
-def json_object(column: str, keys: tuple[str, ...]) -> str:
+def json_object(column: str, keys: tuple[str, ...], wrapper: str | None = None) -> str:
     """A struct of the keys of a JSON object, all text and null where absent; null where there is no JSON object.
 
-    Nested values stay JSON text. Of a key that is there twice the first counts. Integers keep every digit.
+    Nested values stay JSON text. Of a key that is there twice the first counts. Integers keep every digit. `wrapper` is
+    one more key, whose value is an object of the same keys.
     """
-    structure = "{" + ", ".join(f'"{key}": "VARCHAR"' for key in keys) + "}"
+    members = ", ".join(f'"{key}": "VARCHAR"' for key in keys)
+    structure = "{" + members + (f', "{wrapper}": {{{members}}}' if wrapper else "") + "}"
     return f"case when starts_with(ltrim({column}), '{{') then try(json_transform({column}, {text(structure)})) end"
 
 
@@ -81,6 +88,69 @@ def time_reason(column: str, context: Context) -> str:
     return f"""when {column} < timestamptz '2000-01-01 00:00:00+00' then 'time before 2000: ' || {column}::varchar
             when {column} > timestamptz '{context.landed_at.isoformat(sep=" ")}+00' + interval 1 day
                 then 'time more than a day after landing: ' || {column}::varchar"""
+
+
+def judge_objects(
+    context: Context,
+    fields: tuple[str, ...],
+    *,
+    kind: str,
+    event_kinds: tuple[str, ...],
+    ignored_kinds: tuple[str, ...],
+    recipient: str,
+    time: str,
+    wrapper: str | None = None,
+    body: str = "line",
+) -> str:
+    """The judgement of a source whose records are one JSON object each.
+
+    `kind`, `recipient` and `time` are SQL over the fields: what the record is, whom it names and when it happened, the
+    last as seconds since 1970 or ISO 8601. `wrapper` is a key under which an object may hold the one with the fields;
+    `body` is SQL over `line` where a key is not enough to find it, and stays there as `record`.
+    """
+    spread = "unnest(object)"
+    if wrapper:
+        spread = ", ".join(
+            f"coalesce(object.{quote(wrapper)}.{quote(key)}, object.{quote(key)}) as {quote(key)}" for key in fields
+        )
+    return f"""
+    opened as (
+        select record_number, record_part, line, flaw, raw, {body} as record
+        from lines
+    ),
+    parsed as (
+        select *, {json_object("record", fields, wrapper)} as object
+        from opened
+    ),
+    spread as (
+        select * exclude (object), {spread}, object is not null as is_object
+        from parsed
+    ),
+    told as (
+        select
+            *,
+            {kind} as told_kind,
+            nullif({recipient}, '') as told_recipient,
+            coalesce(
+                try(to_timestamp(try_cast({time} as double))), try_cast({time} as timestamptz)
+            ) as happened_at,
+        from spread
+    ),
+    judged as (
+        select
+            *,
+            case
+                when flaw is not null then flaw
+                when not is_object then '{NOT_AN_OBJECT}'
+                when told_kind is null then 'no record type'
+                when told_kind not in {one_of(event_kinds + ignored_kinds)}
+                    then 'unknown record type ''' || {shown("told_kind")} || ''''
+                when told_kind in {one_of(event_kinds)} and told_recipient is null then 'no recipient'
+                when told_kind in {one_of(event_kinds)} and happened_at is null then 'no time'
+                {time_reason("happened_at", context)}
+            end as reject_reason,
+        from told
+    )"""
 
 
 def shown(column: str) -> str:

@@ -1,14 +1,17 @@
 {#- The text at a JSON path (`$.a.b`, `$.a[0]`); null where it is missing, null or the document is none. -#}
 {% macro json_text(document, path) -%}
-    json_extract_string({{ document }}, '{{ path }}')
+    try(json_extract_string({{ document }}, '{{ path }}'))
 {%- endmacro %}
 
-{#- A JSON array of texts as a list. -#}
+{#-
+    A JSON array of texts as a list; null where there is none. The engine takes what two expressions share out of their
+    `try`, so each step that can fail has one of its own.
+-#}
 {% macro json_texts(document, path) -%}
-    cast(json_extract({{ document }}, '{{ path }}') as varchar[])
+    try(cast(try(json_extract({{ document }}, '{{ path }}')) as varchar[]))
 {%- endmacro %}
 
-{#- A JSON array of objects as a list of JSON texts. -#}
+{#- A JSON array of objects as a list of JSON texts; null where there is none. -#}
 {% macro json_objects(document, path) -%}
-    cast(json_extract({{ document }}, '{{ path }}') as json[])
+    try(cast(try(json_extract({{ document }}, '{{ path }}')) as json[]))
 {%- endmacro %}

@@ -3,9 +3,9 @@
     cast(try_cast(regexp_replace(replace({{ text }}, ',', '.'), '(\.\d{6})\d+', '\1') as timestamptz) at time zone 'UTC' as timestamp)
 {%- endmacro %}
 
-{#- Seconds since 1970, as text or number, as a UTC timestamp. -#}
+{#- Seconds since 1970, as text or number, as a UTC timestamp; null where that is no number or lies beyond all time. -#}
 {% macro timestamp_from_epoch(seconds) -%}
-    make_timestamp(cast(round(try_cast({{ seconds }} as decimal(20, 6)) * 1000000) as bigint))
+    try(make_timestamp(cast(round(try_cast({{ seconds }} as decimal(20, 6)) * 1000000) as bigint)))
 {%- endmacro %}
 
 {#-
@@ -22,4 +22,12 @@
         ],
         lambda candidate: candidate < {{ anchor_date }} + interval 2 day
     ))
+{%- endmacro %}
+
+{#-
+    A timestamp as a clock in the IANA zone showed it, in UTC. An hour that daylight saving doubles is taken as its second
+    pass, in standard time; one that it skips is taken as if the clock had not been put forward.
+-#}
+{% macro local_to_utc(timestamp, time_zone) -%}
+    cast(timezone('UTC', timezone('{{ time_zone }}', {{ timestamp }})) as timestamp)
 {%- endmacro %}

@@ -11,8 +11,46 @@ events as (
     where message_group_id in (select message_group_id from touched)
 ),
 
-queue_facts as (
+postfix_facts as (
     select * from {{ ref('int_postfix__queue_facts') }}
+),
+
+exim_facts as (
+    select * from {{ ref('int_exim__message_facts') }}
+),
+
+handed_over as (
+    select * from postfix_facts
+    where fact = 'origin' and message_group_id in (select message_group_id from touched)
+),
+
+-- what was said last of a queue id before a content filter took its message
+inherited_facts as (
+    select
+        postfix_facts.* replace (
+            {{ digest(['handed_over.line_id', 'postfix_facts.line_id']) }} as line_id,
+            handed_over.message_group_id as message_group_id,
+            handed_over.fact_at as fact_at
+        )
+    from handed_over
+    inner join postfix_facts
+        on
+            handed_over.fact_value = cast(postfix_facts.message_group_id as varchar)
+            and handed_over.fact_at >= postfix_facts.fact_at
+            and (postfix_facts.fact = 'sender' or starts_with(postfix_facts.fact, 'header'))
+    qualify row_number() over (
+        partition by handed_over.line_id, postfix_facts.fact
+        order by postfix_facts.fact_at desc, postfix_facts.line_id desc
+    ) = 1
+),
+
+queue_facts as (
+    select * from postfix_facts
+    where message_group_id in (select message_group_id from touched)
+    union all by name
+    select * from inherited_facts
+    union all by name
+    select * from exim_facts
     where message_group_id in (select message_group_id from touched)
 ),
 
@@ -26,7 +64,7 @@ queue_lives as (
         null as fact,
         null as fact_value
     from events
-    where source_name = 'postfix'
+    where source_name in ('postfix', 'exim')
     union all
     select
         message_group_id,
@@ -70,7 +108,7 @@ attributed as (
         coalesce(queue_lives_numbered.life_number, 0) as life_number
     from events
     left join queue_lives_numbered
-        on events.source_name = 'postfix' and events.event_id = queue_lives_numbered.line_id
+        on events.source_name in ('postfix', 'exim') and events.event_id = queue_lives_numbered.line_id
     left join queue_messages
         on
             queue_lives_numbered.message_group_id = queue_messages.message_group_id

@@ -1,5 +1,18 @@
 -- Days of which the batch changed something: the daily marts replace these, and no others.
 
-select distinct event_date
-from {{ ref('fct_delivery_events') }}
-where message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+with events as (
+    select * from {{ ref('fct_delivery_events') }}
+),
+
+touched as (
+    select * from events
+    where message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+)
+
+select event_date from touched
+union
+-- a report is joined to a message of the same recipient: it may have found, changed or lost the one it speaks of
+select event_date from events
+where
+    event_type in ('out_of_band_bounce', 'complaint')
+    and recipient in (select recipient from touched)

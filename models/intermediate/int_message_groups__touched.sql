@@ -9,3 +9,12 @@ where event_type is not null
 union
 select message_group_id from {{ ref('stg_postfix__lines') }}
 where line_kind not in ('recipient', 'other')
+union
+select message_group_id from {{ ref('stg_exim__lines') }}
+where line_kind in ('arrival', 'removed')
+union
+-- what a content filter gave back keeps the campaign of what it was given
+select message_group_id from {{ ref('int_postfix__queue_facts') }}
+where
+    fact = 'origin'
+    and fact_value in (select cast(message_group_id as varchar) from {{ ref('stg_postfix__lines') }})

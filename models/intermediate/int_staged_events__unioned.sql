@@ -3,7 +3,9 @@
 
 {{ config(materialized='view') }}
 
-{%- for source_name in ['kumomta', 'postfix', 'ses', 'events'] %}
+{%- for source_name in [
+    'kumomta', 'powermta', 'postfix', 'exim', 'ses', 'sendgrid', 'mailgun', 'sparkpost', 'postmark', 'dsn', 'events',
+] %}
 select * from {{ ref('stg_' ~ source_name ~ '__events') }}
 {% if not loop.last %}union all by name{% endif %}
 {%- endfor %}

@@ -1,7 +1,9 @@
 -- Guards: each event belongs to exactly one message and recipient, and no message is left of events that moved.
 
 with events as (
-    select distinct message_recipient_id from {{ ref('fct_delivery_events') }}
+    select distinct coalesce(links.message_recipient_id, events.message_recipient_id) as message_recipient_id
+    from {{ ref('fct_delivery_events') }} as events
+    left join {{ ref('int_report_links__found') }} as links on events.event_id = links.event_id
 ),
 
 messages as (

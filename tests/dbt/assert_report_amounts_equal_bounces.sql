@@ -4,25 +4,40 @@ with report as (
     select
         event_date,
         bounce_class,
+        campaign_id,
+        from_domain,
+        sending_ip,
         cast(sum(bounce_count) as bigint) as report_count
     from {{ ref('rpt_bounces_daily') }}
-    group by event_date, bounce_class
+    group by all
 ),
 
 facts as (
     select
         event_date,
         bounce_class,
+        campaign_id,
+        from_domain,
+        sending_ip,
         count(*) as fact_count
     from {{ ref('fct_bounces') }}
-    group by event_date, bounce_class
+    group by all
 )
 
 select
     coalesce(report.event_date, facts.event_date) as event_date,
     coalesce(report.bounce_class, facts.bounce_class) as bounce_class,
+    coalesce(report.campaign_id, facts.campaign_id) as campaign_id,
+    coalesce(report.from_domain, facts.from_domain) as from_domain,
+    coalesce(report.sending_ip, facts.sending_ip) as sending_ip,
     report.report_count,
     facts.fact_count
 from report
-full join facts on report.event_date = facts.event_date and report.bounce_class = facts.bounce_class
+full join facts
+    on
+        report.event_date = facts.event_date
+        and report.bounce_class = facts.bounce_class
+        and report.campaign_id is not distinct from facts.campaign_id
+        and report.from_domain is not distinct from facts.from_domain
+        and report.sending_ip is not distinct from facts.sending_ip
 where report.report_count is distinct from facts.fact_count

@@ -10,13 +10,42 @@ with open_groups as (
     -- time alone can end these
     union
     select message_group_id from {{ this }}
-    where outcome = 'in_flight'
+    where outcome = 'in_flight' or has_linked_report
     {% endif %}
+    union
+    select message_group_id from {{ ref('int_report_links__found') }}
+    where linked_by is not null
 ),
 
-events as (
+links as (
+    select * from {{ ref('int_report_links__found') }}
+    where linked_by is not null
+),
+
+logged_events as (
     select * from {{ ref('fct_delivery_events') }}
-    where message_group_id in (select message_group_id from open_groups)
+    where
+        message_group_id in (select message_group_id from open_groups)
+        or event_id in (select event_id from links)
+),
+
+-- a report that came apart counts for the message it speaks of
+events as (
+    select
+        logged_events.* exclude (
+            source_name, message_group_id, message_recipient_id, message_id, envelope_sender, from_domain, campaign_id, sending_ip
+        ),
+        coalesce(links.source_name, logged_events.source_name) as source_name,
+        coalesce(links.message_group_id, logged_events.message_group_id) as message_group_id,
+        coalesce(links.message_recipient_id, logged_events.message_recipient_id) as message_recipient_id,
+        coalesce(links.message_id, logged_events.message_id) as message_id,
+        coalesce(links.envelope_sender, logged_events.envelope_sender) as envelope_sender,
+        coalesce(links.from_domain, logged_events.from_domain) as from_domain,
+        coalesce(links.campaign_id, logged_events.campaign_id) as campaign_id,
+        coalesce(links.sending_ip, logged_events.sending_ip) as sending_ip,
+        links.event_id is not null as is_linked
+    from logged_events
+    left join links on logged_events.event_id = links.event_id
 ),
 
 rules as (
@@ -48,6 +77,7 @@ summarised as (
         cast(count(*) filter (is_attempt and event_type = 'deferred') as integer) as deferral_count,
         min(event_at) filter (event_type = 'delivered') as delivered_at,
         bool_or(event_type = 'complaint') as has_complaint,
+        bool_or(is_linked) as has_linked_report,
         -- the last final event decides; at the same instant a refusal outweighs an acceptance
         max_by(
             {
@@ -171,6 +201,7 @@ select
             then last_attempt_at + interval 1 second * cast(round(60 * interval_minutes * growth_factor) as bigint)
     end as next_resend_at,
     has_complaint,
+    has_linked_report,
     case when outcome = 'undelivered' then coalesce(final_event.event_id, last_deferral.event_id) end as deciding_event_id,
     case when outcome = 'undelivered' then coalesce(final_event.text_id, last_deferral.text_id) end as text_id,
     case when outcome = 'undelivered' then coalesce(final_event.reason, last_deferral.reason) end as reason,

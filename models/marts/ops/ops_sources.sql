@@ -19,6 +19,15 @@ events as (
     group by source_name
 ),
 
+reports as (
+    select
+        report_source_name as source_name,
+        count(*) as separate_report_count,
+        count(*) filter (linked_by is null) as unlinked_report_count
+    from {{ ref('int_report_links__found') }}
+    group by report_source_name
+),
+
 progress as (
     select * from {{ ref('int_sources__progress') }}
 )
@@ -32,7 +41,10 @@ select
     files.ignored_count,
     coalesce(events.event_count, 0) as event_count,
     files.staged_event_count - coalesce(events.event_count, 0) as duplicate_count,
+    coalesce(reports.separate_report_count, 0) as separate_report_count,
+    coalesce(reports.unlinked_report_count, 0) as unlinked_report_count,
     files.last_landed_at
 from files
 left join events on files.source_name = events.source_name
+left join reports on files.source_name = reports.source_name
 left join progress on files.source_name = progress.source_name

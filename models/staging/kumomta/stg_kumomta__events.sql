@@ -63,7 +63,9 @@ typed as (
                     {{ json_text('response', '$.enhanced_code.detail') }}
                 )
         end as enhanced_status,
-        {{ json_text('response', '$.content') }} as content
+        {{ json_text('response', '$.content') }} as content,
+        -- a queue is named `campaign:tenant@domain`
+        {{ regex_group('queue', '^([^:@]+):') }} as queue_campaign
     from fanned_out
 )
 
@@ -90,14 +92,11 @@ select
     end as attempt_number,
     recipient_address as recipient,
     {{ normal_address('sender') }} as envelope_sender,
-    {{ header_domain(json_text('headers', '$.From')) }} as from_domain,
+    {{ header_domain(first_field(source_setting('kumomta', 'from_domain', ['headers.From']))) }} as from_domain,
     {{ regex_group(json_text('source_address', '$.address'), '^\[?([0-9A-Fa-f:.]+?)\]?(?::\d+)?$') }} as sending_ip,
-    coalesce(
-        {{ json_text('meta', '$.campaign') }},
-        {{ json_text('headers', '$."X-Campaign-ID"') }},
-        {{ json_text('headers', '$."X-Campaign"') }},
-        {{ regex_group('queue', '^([^:@]+):') }}
-    ) as campaign_id,
+    {{ first_field(source_setting(
+        'kumomta', 'campaign', ['meta.campaign', 'headers.X-Campaign-ID', 'headers.X-Campaign', 'queue_campaign']
+    )) }} as campaign_id,
     -- on Reception and Feedback the peer is whoever submitted the message
     case
         when event_type in ('delivered', 'deferred', 'bounced')

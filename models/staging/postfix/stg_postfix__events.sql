@@ -10,7 +10,7 @@ typed as (
     select
         *,
         case
-            when line_kind <> 'recipient' then null
+            when line_kind <> 'recipient' or is_repeated or is_at_filter then null
             when status = 'sent' then 'delivered'
             when status in ('deferred', 'SOFTBOUNCE') then 'deferred'
             when status = 'bounced' then 'bounced'
@@ -40,6 +40,8 @@ select
     line_id as event_id,
     cast(null as varchar) as native_event_id,
     case
+        when line_kind = 'recipient' and is_repeated then 'message repeated'
+        when line_kind = 'recipient' and is_at_filter then status || ' (content filter)'
         when line_kind = 'recipient' then status
         when queue_id is null and not starts_with(tag, 'postfix') then 'not Postfix'
         when line_kind = 'other' then process
@@ -60,7 +62,7 @@ select
     {{ normal_address('recipient_text') }} as recipient,
     cast(null as varchar) as envelope_sender,
     cast(null as varchar) as from_domain,
-    cast(null as varchar) as sending_ip,
+    {{ sending_ip_by_host(source_setting('postfix', 'sending_ips', {}), 'host', 'tag') }} as sending_ip,
     cast(null as varchar) as campaign_id,
     lower(coalesce(nullif(refusal.mx_host, ''), nullif(relay_host.mx_host, ''))) as mx_host,
     coalesce(nullif(refusal.mx_ip, ''), nullif(relay_host.mx_ip, '')) as mx_ip,

@@ -4,9 +4,20 @@
 {# Short ids are hexadecimal; long ids (enable_long_queue_ids) are digits and consonants, at least ten. #}
 {% set queue_id = '(?:[0-9A-F]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,})' %}
 
+{% set time_zone = source_setting('postfix', 'time_zone', 'UTC') %}
+{% set content_filters = [] %}
+{% set relays = source_setting('postfix', 'content_filters', ['127.0.0.1:10024', '127.0.0.1:10025', '127.0.0.1:10026']) %}
+{% for relay in relays if relays is not string -%}
+{% do content_filters.append(relay | replace('.', '[.]') | replace(':', '\\]:')) %}
+{%- endfor %}
+
 with lines as (
     select
-        *,
+        * replace (
+            -- rsyslog folds a line that comes again (`$RepeatedMsgReduction`)
+            regexp_replace(message, '^message repeated \d+ times: \[ ?(.*)\]$', '\1') as message
+        ),
+        starts_with(message, 'message repeated ') as is_repeated,
         {{ regex_group('tag', '([^/]+)$') }} as process,
         -- the day is padded with a space
         regexp_replace(logged_at, '\s+', ' ', 'g') as logged_text
@@ -18,18 +29,20 @@ timed as (
         *,
         case
             when {{ regex_matches('logged_at', '^[A-Z]') }}
-                then {{ timestamp_without_year('logged_text', 'anchor_date') }}
+                then {{ local_to_utc(timestamp_without_year('logged_text', 'anchor_date'), time_zone) }}
             when {{ regex_matches('logged_at', '^[0-9]{4} [A-Z]') }}
-                then coalesce(
-                    try_strptime(logged_text, '%Y %b %d %H:%M:%S.%f'),
-                    try_strptime(logged_text, '%Y %b %d %H:%M:%S')
-                )
+                then {{ local_to_utc(
+                    "coalesce(try_strptime(logged_text, '%Y %b %d %H:%M:%S.%f'), try_strptime(logged_text, '%Y %b %d %H:%M:%S'))",
+                    time_zone
+                ) }}
+            when not {{ regex_matches('logged_at', '(Z|[+-][0-9:]{4,6})$') }}
+                then {{ local_to_utc("try_cast(replace(logged_at, ',', '.') as timestamp)", time_zone) }}
             else {{ timestamp_from_iso('logged_at') }}
         end as event_at
     from lines
 ),
 
-parsed as (
+read as (
     select
         *,
         {{ regex_group('message', '^(' ~ queue_id ~ '): ') }} as queue_id,
@@ -51,6 +64,15 @@ parsed as (
             ['sender', 'what', 'status']
         ) }} as sender_line
     from timed
+),
+
+parsed as (
+    select
+        *,
+        -- amavisd and its like: `sent` means handed over, and the mail comes back under another id
+        {{ regex_matches('coalesce(recipient_line.relay, message)', '\[(' ~ content_filters | join('|') ~ ')$') }}
+        or {{ regex_matches('recipient_line.text', '\[(' ~ content_filters | join('|') ~ ')[: ]') }} as is_at_filter
+    from read
 )
 
 select
@@ -81,6 +103,13 @@ select
     nullif(header_line.header_value, '') as header_value,
     message_id,
     nullif(sender_line.sender, '') as sender,
+    -- the id under which a content filter gave the message back
+    case
+        when is_at_filter and recipient_line.status = 'sent'
+            then {{ regex_group('recipient_line.text', 'queued as (' ~ queue_id ~ ')\\)*\\s*$') }}
+    end as next_queue_id,
+    is_at_filter,
+    is_repeated,
     source_file,
     file_digest,
     record_number,

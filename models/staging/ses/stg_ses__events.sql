@@ -68,7 +68,11 @@ typed as (
             ~ json_text('"deliveryDelay"', '$.timestamp') ~ ", "
             ~ json_text('complaint', '$.timestamp') ~ ", "
             ~ json_text('mail', '$.timestamp') ~ ")"
-        ) }} as event_at
+        ) }} as event_at,
+        -- what `sources.yml` may name besides headers
+        {{ json_text('mail', '$.tags') }} as tags,
+        {{ json_text('mail', '$.commonHeaders') }} as "commonHeaders",
+        {{ json_objects('mail', '$.headers') }} as header_list
     from fanned_out
 ),
 
@@ -90,7 +94,11 @@ judged as (
             when kind = 'Bounce' and coalesce({{ reply_enhanced_code('reply') }}, status) in ('4.4.7', '5.4.7')
                 then 'expired'
             when kind = 'Bounce' then 'bounced'
-        end as event_type
+        end as event_type,
+        {{ first_field(source_setting('ses', 'campaign', ['tags.campaign', 'tags.campaign_id']), 'header_list') }} as campaign,
+        {{ first_field(
+            source_setting('ses', 'from_domain', ['tags.ses:from-domain', 'commonHeaders.from']), 'header_list'
+        ) }} as from_text
     from typed
 )
 
@@ -116,12 +124,9 @@ select
     cast(null as integer) as attempt_number,
     recipient_address as recipient,
     {{ normal_address(json_text('mail', '$.source')) }} as envelope_sender,
-    lower(coalesce(
-        {{ json_text('mail', '$.tags."ses:from-domain"[0]') }},
-        {{ header_domain(json_text('mail', '$.commonHeaders.from[0]')) }}
-    )) as from_domain,
+    {{ header_domain('from_text') }} as from_domain,
     {{ json_text('mail', '$.tags."ses:outgoing-ip"[0]') }} as sending_ip,
-    coalesce({{ json_text('mail', '$.tags.campaign[0]') }}, {{ json_text('mail', '$.tags.campaign_id[0]') }}) as campaign_id,
+    campaign as campaign_id,
     cast(null as varchar) as mx_host,
     coalesce({{ json_text('bounce', '$.remoteMtaIp') }}, {{ json_text('delivery', '$.remoteMtaIp') }}) as mx_ip,
     case when event_type <> 'dropped' then {{ reply_code('reply') }} end as smtp_code,

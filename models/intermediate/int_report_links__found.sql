@@ -1,0 +1,90 @@
+-- Reports that came apart from the log of the message they speak of (a bounce mailbox, a feedback loop), and that message
+-- where it is known.
+-- Small, so it is made anew by every build: a message may be logged after the report that speaks of it.
+
+with events as (
+    select * from {{ ref('fct_delivery_events') }}
+),
+
+-- a report that stands with the message's other events needs no link
+reports as (
+    select * from events
+    where event_type in ('out_of_band_bounce', 'complaint')
+),
+
+reported_recipients as (
+    select distinct recipient from reports
+),
+
+messages as (
+    select
+        message_recipient_id,
+        message_group_id,
+        source_name,
+        message_id,
+        recipient,
+        min(envelope_sender) as envelope_sender,
+        min(from_domain) as from_domain,
+        min(campaign_id) as campaign_id,
+        max_by(sending_ip, (event_at, event_id)) as sending_ip,
+        min(event_at) as first_event_at,
+        bool_or(event_type not in ('out_of_band_bounce', 'complaint')) as is_logged
+    from events
+    where recipient in (select recipient from reported_recipients)
+    group by all
+),
+
+apart as (
+    select reports.*
+    from reports
+    inner join messages on reports.message_recipient_id = messages.message_recipient_id
+    where not messages.is_logged
+),
+
+candidates as (
+    select
+        apart.event_id,
+        messages.* exclude (recipient, is_logged),
+        case
+            when {{ message_key('apart.message_id') }} = {{ message_key('messages.message_id') }} then 'message_id'
+            {%- for pattern in var('verp_patterns', []) %}
+            when
+                {{ regex_group('apart.envelope_sender', pattern | replace("'", "''")) }}
+                = {{ message_key('messages.message_id') }}
+                then 'verp'
+            {%- endfor %}
+            when apart.envelope_sender = messages.envelope_sender then 'return_path'
+        end as linked_by
+    from apart
+    inner join messages
+        on
+            apart.recipient = messages.recipient
+            and messages.is_logged
+            -- reports carry whole seconds, and clocks differ
+            and messages.first_event_at <= apart.event_at + interval 5 minute
+),
+
+best as (
+    select * from candidates
+    where linked_by is not null
+    -- of several messages with one return path, the last one sent before the report
+    qualify row_number() over (
+        partition by event_id
+        order by linked_by = 'message_id' desc, linked_by = 'verp' desc, first_event_at desc, message_recipient_id desc
+    ) = 1
+)
+
+select
+    apart.event_id,
+    apart.source_name as report_source_name,
+    best.linked_by,
+    best.source_name,
+    best.message_group_id,
+    best.message_recipient_id,
+    best.message_id,
+    best.envelope_sender,
+    best.from_domain,
+    best.campaign_id,
+    best.sending_ip
+from apart
+left join best on apart.event_id = best.event_id
