@@ -155,6 +155,8 @@ def find_files(top: Path, called: str, arrivals: Arrivals) -> Iterator[Path]:
         # Links to folders are not walked into, and are looked at like files.
         links = [name for name in folders if Path(folder, name).is_symlink()]
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if {"cur", "new", "tmp"} <= set(folders):  # a Maildir: what is in tmp is still being delivered
+            folders.remove("tmp")
         for name in sorted([*files, *links]):
             if not name.startswith(".") and not name.lower().endswith(UNFINISHED):
                 yield Path(folder, name)
