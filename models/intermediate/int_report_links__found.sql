@@ -9,7 +9,7 @@ with events as (
 -- a report that stands with the message's other events needs no link
 reports as (
     select * from events
-    where event_type in ('out_of_band_bounce', 'complaint')
+    where event_type in ('out_of_band_bounce', 'complaint') or source_name = 'dsn'
 ),
 
 reported_recipients as (
@@ -28,7 +28,8 @@ messages as (
         min(campaign_id) as campaign_id,
         max_by(sending_ip, (event_at, event_id)) as sending_ip,
         min(event_at) as first_event_at,
-        bool_or(event_type not in ('out_of_band_bounce', 'complaint')) as is_logged
+        bool_or(event_type not in ('out_of_band_bounce', 'complaint') and source_name <> 'dsn') as is_logged,
+        bool_or(event_type in ('bounced', 'expired') and source_name <> 'dsn') as has_failed
     from events
     where recipient in (select recipient from reported_recipients)
     group by all
@@ -85,6 +86,8 @@ select
     best.envelope_sender,
     best.from_domain,
     best.campaign_id,
-    best.sending_ip
+    best.sending_ip,
+    -- the sender's own MTA writes a report too when it gives up: a notice of a refusal that its log has counted
+    coalesce(best.has_failed and apart.event_type = 'out_of_band_bounce', false) as is_notice
 from apart
 left join best on apart.event_id = best.event_id

@@ -38,4 +38,6 @@ select
 from events
 left join links on events.event_id = links.event_id
 -- every attempt that was refused, and every refusal that came after an acceptance; an expiry is no further attempt
-where events.event_type = 'out_of_band_bounce' or (events.event_type in ('deferred', 'bounced') and events.is_attempt)
+where
+    (events.event_type = 'out_of_band_bounce' and not coalesce(links.is_notice, false))
+    or (events.event_type in ('deferred', 'bounced') and events.is_attempt)

@@ -78,6 +78,8 @@ summarised as (
         min(event_at) filter (event_type = 'delivered') as delivered_at,
         bool_or(event_type = 'complaint') as has_complaint,
         bool_or(is_linked) as has_linked_report,
+        bool_or(event_type = 'injected') as has_injection,
+        bool_or(event_type = 'deferred' and source_name <> 'dsn') as has_deferral,
         -- the last final event decides; at the same instant a refusal outweighs an acceptance
         max_by(
             {
@@ -140,10 +142,13 @@ judged as (
             else 1
         end as growth_factor,
         case
-            when final_event is not null then null
+            -- whoever complains has got it
+            when final_event is not null or has_complaint then null
             when attempt_count > retry_count then 'retries_used_up'
-            when first_event_at + lifetime_hours * interval 1 hour <= data_through_at
-                then case when attempt_count > 0 then 'lifetime_passed' else 'undefined' end
+            when first_event_at + lifetime_hours * interval 1 hour > data_through_at then null
+            when has_deferral then 'lifetime_passed'
+            -- a report alone, of a message that no log has, tells of no end
+            when has_injection then 'undefined'
         end as time_cause
     from with_rules
 ),
@@ -152,7 +157,7 @@ decided as (
     select
         *,
         case
-            when final_event.event_type = 'delivered' then 'delivered'
+            when final_event.event_type = 'delivered' or (final_event is null and has_complaint) then 'delivered'
             when final_event is not null or time_cause is not null then 'undelivered'
             else 'in_flight'
         end as outcome,
