@@ -1,6 +1,6 @@
 """Landing of every source against its peer: python bench/sources.py [--messages 100000] [--runs 5] [--source NAME]
 
-One log of each source is generated and landed in turn with its peer, in the same run: for JSON sources DuckDB's own
+One log of each source is generated and landed in turn with its peer, in one run: for JSON sources DuckDB's own
 `copy (select … from read_json(…)) to parquet` of the same fields, for PowerMTA the same from `read_csv`, for Postfix and
 Exim pflogsumm (Debian's package) over the Postfix log. Prints medians, the ratio, and records a second.
 """
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -103,10 +104,19 @@ def main() -> None:
         scratch = Path(folder)
         wanted = {*sources, "postfix"} if "exim" in sources else set(sources)
         generate(
-            scratch / "logs", messages=chosen.messages, days=7, first_day=date(2026, 3, 2), seed=1, sources=sorted(wanted)
+            scratch / "logs",
+            messages=chosen.messages,
+            days=7,
+            first_day=date(2026, 3, 2),
+            seed=1,
+            sources=sorted(wanted),
         )
-        records = {source: gather(source, scratch / "logs" / source, scratch / f"{source}-20260309.log") for source in wanted}
-        print(f"{'source':10} {'records':>9} {'MB':>6} {'land s':>7} {'peer s':>7} {'ratio':>6} {'records/s':>10}  peer")
+        records = {
+            source: gather(source, scratch / "logs" / source, scratch / f"{source}-20260309.log") for source in wanted
+        }
+        print(
+            f"{'source':10} {'records':>9} {'MB':>6} {'land s':>7} {'peer s':>7} {'ratio':>6} {'records/s':>10}  peer"
+        )
         for source in sources:
             log = scratch / f"{source}-20260309.log"
             peer: Callable[[], object]
@@ -115,14 +125,15 @@ def main() -> None:
                     print(f"{source:10} needs pflogsumm (Debian's package of that name)")
                     continue
                 name, peer_log = "pflogsumm", scratch / "postfix-20260309.log"
-                peer = lambda peer_log=peer_log: subprocess.run(["pflogsumm", peer_log], stdout=subprocess.DEVNULL, check=True)  # noqa: E731
+                command: list[str | Path] = ["pflogsumm", peer_log]
+                peer = partial(subprocess.run, command, stdout=subprocess.DEVNULL, check=True)
             else:
                 name = "DuckDB's copy"
-                peer = lambda source=source, log=log: copy(source, log, scratch / "bare.parquet", chosen.threads)  # noqa: E731
+                peer = partial(copy, source, log, scratch / "bare.parquet", chosen.threads)
             landing, others = [], []
             for _ in range(chosen.runs):
                 others.append(timed(peer))
-                landing.append(timed(lambda source=source, log=log: land(source, log, scratch, chosen.threads)))
+                landing.append(timed(partial(land, source, log, scratch, chosen.threads)))
             mine, theirs = statistics.median(landing), statistics.median(others)
             if source == "exim":  # another log: compare the pace by line
                 theirs *= records["exim"] / records["postfix"]

@@ -28,7 +28,7 @@ SEED = 20260302
 def read_lines(path: Path) -> list[bytes] | None:
     """The lines of a log that may be cut between any two of them; None for one that may not."""
     content = path.read_bytes()
-    if path.name.endswith((".parquet", ".csv")):
+    if path.name.endswith((".parquet", ".csv")) or "dsn" in path.parts:
         return None
     if content.startswith(b"\x28\xb5\x2f\xfd"):
         with zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True) as reader:
@@ -38,7 +38,10 @@ def read_lines(path: Path) -> list[bytes] | None:
                 return None
     elif content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content)
-    return content.splitlines(keepends=True)
+    lines = content.splitlines(keepends=True)
+    if {"postfix", "exim"} & set(path.parts) or all(line.startswith((b"{", b"[")) for line in lines):
+        return lines
+    return None  # one document over several lines
 
 
 def deal_out(logs: Path, days: list[Path], generator: random.Random) -> None:

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from flows.generate import bad_records as bad
-from flows.generate import events, kumomta, postfix, ses
+from flows.generate import dsn, events, exim, kumomta, mailgun, postfix, postmark, powermta, sendgrid, ses, sparkpost
 from flows.generate.history import Day, simulate_days
 
 Writer = Callable[[duckdb.DuckDBPyConnection, Path, Day], list[Path]]
@@ -18,12 +18,26 @@ WRITERS: dict[str, Writer] = {
     "kumomta": kumomta.write_day,
     "postfix": postfix.write_day,
     "ses": ses.write_day,
+    "powermta": powermta.write_day,
+    "sendgrid": sendgrid.write_day,
+    "mailgun": mailgun.write_day,
+    "sparkpost": sparkpost.write_day,
+    "postmark": postmark.write_day,
+    "exim": exim.write_day,
+    "dsn": dsn.write_day,
     "events": events.write_day,
 }
 TRUTHS = {
     "kumomta": kumomta.TRUTH_SQL,
     "postfix": postfix.TRUTH_SQL,
     "ses": ses.TRUTH_SQL,
+    "powermta": powermta.TRUTH_SQL,
+    "sendgrid": sendgrid.TRUTH_SQL,
+    "mailgun": mailgun.TRUTH_SQL,
+    "sparkpost": sparkpost.TRUTH_SQL,
+    "postmark": postmark.TRUTH_SQL,
+    "exim": exim.TRUTH_SQL,
+    "dsn": dsn.TRUTH_SQL,
     "events": events.TRUTH_SQL,
 }
 
@@ -43,14 +57,17 @@ def generate(
     """Write `destination/<source>/…` for each source and give the files; the same arguments give the same content.
 
     `messages` is for each source: its files do not depend on which others are written. Recipients are shared between
-    sources. A file's content is the same on every machine; its compressed bytes are as long as the compressor's version
-    is. With `bad_records`, records that no reader can take are added, and one segment ends within a frame.
+    sources. A mailbox (`dsn`) holds what came back about the messages that Postfix, Exim and PowerMTA log when they
+    are written with the same arguments. A file's content is the same on every machine; its compressed bytes are as
+    long as the compressor's version is. With `bad_records`, records that no reader can take are added, and one segment
+    ends within a frame.
 
     `truth` is a Parquet file to write: what a reader should find, an event a row, each once, times cut to what the
-    format logs. From domain, campaign and sending IP are null where that event's own record does not say them (Postfix:
-    where the queue id's lines do not). `smtp_code`, `enhanced_code` and `response_text` (one line, codes included) are
-    what the remote host replied, or SES's own diagnostic; for other local events the codes are null and the text is the
-    sender's own.
+    format logs. From domain, campaign and sending IP are null where that event's own record does not say them
+    (Postfix: where the queue id's lines do not). `message_id` is a queue id for Postfix, else the Message-ID or the id
+    that the sender's records have. `smtp_code`, `enhanced_code` and `response_text` (one line, codes included) are
+    what the remote host replied, or SES's own diagnostic; for other local events the codes are null and the text is
+    the sender's own.
     """
     unknown = [source for source in sources if source not in WRITERS]
     if unknown:

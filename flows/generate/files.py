@@ -79,3 +79,9 @@ def open_part(path: Path) -> Iterator[Writable]:
                 yield frame
         else:
             yield file
+
+
+def json_object(fields: dict[str, str]) -> str:
+    """SQL of a JSON object as text; `fields` are SQL, and one that is null is left out, as vendors do."""
+    members = ", ".join(f"'\"{name}\":' || to_json({value})" for name, value in fields.items())
+    return f"('{{' || concat_ws(',', {members}) || '}}')"

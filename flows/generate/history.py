@@ -43,6 +43,8 @@ class Sender:
     precision: str
     """The finest unit of time that its log writes, as `date_trunc` names it."""
     sending_ips: tuple[str, ...]
+    mark: str
+    """How the local part of its return paths begins."""
 
     @property
     def attempt_offsets(self) -> list[int]:
@@ -69,12 +71,40 @@ MESSAGES_OF_SMALL_DAY = 5000
 HOUR = 3600
 SENDERS = {
     "kumomta": Sender(
-        1200, 2, 6 * HOUR, 48 * HOUR, "microseconds", ("192.0.2.11", "192.0.2.12", "192.0.2.13", "192.0.2.14")
+        1200, 2, 6 * HOUR, 48 * HOUR, "microseconds", ("192.0.2.11", "192.0.2.12", "192.0.2.13", "192.0.2.14"), "k"
     ),
-    "postfix": Sender(300, 2, 4 * HOUR, 40 * HOUR, "microseconds", ("192.0.2.25", "192.0.2.26")),
-    "ses": Sender(600, 3, 8 * HOUR, 36 * HOUR, "milliseconds", ("203.0.113.51", "203.0.113.52", "203.0.113.53")),
-    "events": Sender(900, 2, 4 * HOUR, 48 * HOUR, "seconds", ("203.0.113.21", "203.0.113.22")),
+    "postfix": Sender(300, 2, 4 * HOUR, 40 * HOUR, "microseconds", ("192.0.2.25", "192.0.2.26"), "p"),
+    "ses": Sender(600, 3, 8 * HOUR, 36 * HOUR, "milliseconds", ("203.0.113.51", "203.0.113.52", "203.0.113.53"), "s"),
+    "powermta": Sender(
+        600, 2, 4 * HOUR, 48 * HOUR, "seconds", ("192.0.2.41", "192.0.2.42", "192.0.2.43", "192.0.2.44"), "pmta"
+    ),
+    "sendgrid": Sender(600, 2, 6 * HOUR, 48 * HOUR, "seconds", ("203.0.113.61", "203.0.113.62"), "sg"),
+    "mailgun": Sender(600, 2, 4 * HOUR, 40 * HOUR, "microseconds", ("203.0.113.71", "203.0.113.72"), "mg"),
+    "sparkpost": Sender(1200, 2, 4 * HOUR, 44 * HOUR, "seconds", ("203.0.113.81", "203.0.113.82"), "msprvs"),
+    "postmark": Sender(900, 3, 6 * HOUR, 40 * HOUR, "microseconds", ("203.0.113.91", "203.0.113.92"), "pm"),
+    "exim": Sender(900, 2, 6 * HOUR, 48 * HOUR, "milliseconds", ("192.0.2.61", "192.0.2.62"), "x"),
+    "events": Sender(900, 2, 4 * HOUR, 48 * HOUR, "seconds", ("203.0.113.21", "203.0.113.22"), "e"),
 }
+
+REPORTED_SENDERS = ("postfix", "exim", "powermta")
+"""Those of whose mail some reports come by mail, for want of anybody else who would take them."""
+
+COLLAPSED_REPLY = """
+    array_to_string(
+        list_transform(
+            string_split(text, chr(10)),
+            lambda line, number: concat_ws(' ',
+                code || case
+                    when number < len(string_split(text, chr(10))) then '-' || coalesce(enhanced_code, '')
+                    else coalesce(' ' || enhanced_code, '')
+                end,
+                line
+            )
+        ),
+        ' '
+    )
+"""
+"""A remote's reply with its codes on every line, and the lines joined: as most MTAs log it."""
 
 
 def simulate_days(
@@ -83,22 +113,69 @@ def simulate_days(
     """Yield each day with the table `today` holding its events; a retry chain goes on in the days that follow.
 
     What would happen after the last day is left out, so the period ends with messages in flight. Only one day and the
-    chains still open are held at a time.
+    chains still open are held at a time. Reports that come back by mail are not in `today` but in `mailed`: a mailbox,
+    the source "dsn", has those of `REPORTED_SENDERS`, whose histories are the same as where their own logs are written.
     """
-    prepare(connection, source_name, messages, seed)
+    if source_name == "dsn":
+        yield from gather_reports(connection, messages=messages, days=days, first_day=first_day, seed=seed)
+        return
+    yield from live(connection, source_name, messages=messages, days=days, first_day=first_day, seed=seed)
+
+
+def gather_reports(
+    connection: duckdb.DuckDBPyConnection, *, messages: int, days: int, first_day: date, seed: int
+) -> Iterator[Day]:
+    """Yield each day with the table `today` holding the reports that came by mail, with their sender's name."""
+    connection.execute("drop table if exists reports")
+    for sender in REPORTED_SENDERS:
+        for _ in live(
+            connection, sender, messages=messages, days=days, first_day=first_day, seed=seed, is_mail_only=True
+        ):
+            select = f"select '{sender}' as sender, * from mailed"
+            connection.execute(f"create temp table if not exists reports as {select} limit 0")
+            connection.execute(f"insert into reports {select}")
+    for index in range(days):
+        day = first_day + timedelta(days=index)
+        connection.execute(
+            "create or replace temp table today as from reports where event_at::date = $day::date", {"day": day}
+        )
+        yield day_of(day, index, messages, days)
+
+
+def live(
+    connection: duckdb.DuckDBPyConnection,
+    source_name: str,
+    *,
+    messages: int,
+    days: int,
+    first_day: date,
+    seed: int,
+    is_mail_only: bool = False,
+) -> Iterator[Day]:
+    """Yield each day of one sender. `is_mail_only` leaves out all deliveries of which no report comes by mail."""
+    prepare(connection, source_name, messages, seed, is_mail_only=is_mail_only)
     for index in range(days):
         day = first_day + timedelta(days=index)
         first, end = (messages * number // days for number in (index, index + 1))
         connection.execute(INJECT_SQL, {"source": source_name, "first": first, "end": end, "day": day})
-        connection.execute(TODAY_SQL, {"source": source_name, "day": day})
+        connection.execute(HAPPENED_SQL, {"day": day})
+        connection.execute("create or replace temp table mailed as from happened where is_mailed")
+        connection.execute("create or replace temp table today as from happened where not is_mailed")
         connection.execute(
             "create or replace temp table pending as from pending where event_at >= $day + interval 1 day",
             {"day": day},
         )
-        yield Day(day, index, index == days - 1, 12 if messages < MESSAGES_OF_SMALL_DAY * days else 1)
+        yield day_of(day, index, messages, days)
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, source_name: str, messages: int, seed: int) -> None:
+def day_of(day: date, index: int, messages: int, days: int) -> Day:
+    """The day at an index of the period; small ones have files of half a day."""
+    return Day(day, index, index == days - 1, 12 if messages < MESSAGES_OF_SMALL_DAY * days else 1)
+
+
+def prepare(
+    connection: duckdb.DuckDBPyConnection, source_name: str, messages: int, seed: int, *, is_mail_only: bool
+) -> None:
     """Load the tables that the simulation joins, with as many people per receiving domain as make mail repeat."""
     sender = SENDERS[source_name]
     for name, key in {
@@ -173,7 +250,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, source_name: str, messages: i
     connection.execute(
         "create or replace temp table sender as select $offsets::bigint[] as offsets, $lifetime::bigint as lifetime, "
         "$precision as precision, $ips::varchar[] as sending_ips, $first::varchar[] as first_names, "
-        "$last::varchar[] as last_names",
+        "$last::varchar[] as last_names, $mark as mark, $is_mail_only as is_mail_only",
         {
             "offsets": sender.attempt_offsets,
             "lifetime": sender.lifetime,
@@ -181,6 +258,8 @@ def prepare(connection: duckdb.DuckDBPyConnection, source_name: str, messages: i
             "ips": list(sender.sending_ips),
             "first": FIRST_NAMES,
             "last": LAST_NAMES,
+            "mark": sender.mark,
+            "is_mail_only": is_mail_only,
         },
     )
     connection.execute("drop table if exists pending")
@@ -299,6 +378,7 @@ EVENTS_SQL = f"""
                 else deferrals_min + pick(drawn_fate, 2, deferrals_max - deferrals_min + 1)
             end as deferrals,
         from fated
+        where not is_mail_only or reported_by = 'mail'
     ),
 
     tried as (
@@ -337,9 +417,11 @@ EVENTS_SQL = f"""
 
     timed as (
         select
-            * exclude (drawn_fate, offsets, lifetime, sending_ips, first_names, last_names, precision),
+            * exclude (
+                drawn_fate, offsets, lifetime, sending_ips, first_names, last_names, precision, mark, is_mail_only
+            ),
             date_trunc(
-                case when $source = 'postfix' and host_number = 0 then 'seconds' else precision end,
+                case when $source in ('postfix', 'exim') and host_number = 0 then 'seconds' else precision end,
                 injected_at + to_microseconds(case
                     when step = 0 then 0
                     else 1000000 + pick(drawn, 0, 8000000) + 1000000 * case
@@ -356,18 +438,21 @@ EVENTS_SQL = f"""
 
     select
         message_number, recipient_number, recipients, host_number, mailing_id, receiver_id, recipient, destination,
+        coalesce(reported_by = 'mail' and step > attempts, false) as is_mailed,
         fate, step, event_type, situation, injected_at, event_at, drawn,
         case when event_type in ('deferred', 'delivered', 'bounced') then step end as attempt_number,
         not coalesce(bool_or(final_type is null) over message, false)
-            and row_number() over (message order by event_at desc, recipient_number desc) = 1 as is_last,
+            and row_number() over (
+                message order by is_mailed, event_at desc, recipient_number desc
+            ) = 1 as is_last,
     from timed
     window message as (partition by message_number)
 """
 
 INJECT_SQL = "insert into pending " + EVENTS_SQL
 
-TODAY_SQL = """
-    create or replace temp table today as
+HAPPENED_SQL = """
+    create or replace temp table happened as
     with events as (
         select
             pending.*,
@@ -376,7 +461,7 @@ TODAY_SQL = """
             receivers.server,
             receivers.mx_network || (receivers.mx_first + pick(drawn, 2, receivers.mx_hosts)) as mx_ip,
             replace(receivers.mx_host, '#', (1 + pick(drawn, 2, receivers.mx_hosts))::varchar) as mx_host,
-            left($source, 1) || '-' || lower(hex(message_number * 7919 + 104729)) || '@bounce.' || mailings.from_domain
+            mark || '-' || lower(hex(message_number * 7919 + 104729)) || '@bounce.' || mailings.from_domain
                 as envelope_sender,
             sending_ips[1 + host_number] as sending_ip,
             replies.origin, replies.code, replies.enhanced_code, replies.command, replies.text as template,

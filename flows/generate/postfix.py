@@ -1,7 +1,7 @@
 """Postfix's syslog on two hosts: one writes year-less times in whole seconds, the other RFC 3339 with an offset.
 
 A queue id's life is logged in full: client, header_checks, message-id, queue, every attempt, bounce, removal. Times
-without a zone are UTC. Out-of-band bounces and complaints come back as mail, so `fates.csv` has none for this log.
+without a zone are UTC. Out-of-band bounces and complaints come back as mail, to the mailbox that `dsn` writes.
 """
 
 from datetime import timedelta
@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from flows.generate.files import write_records
-from flows.generate.history import Day
+from flows.generate.history import COLLAPSED_REPLY, Day
 
 OVERLAPPING_DAY = 2
 """Of this day of the period (from 0) the afternoon was also copied while the log was still growing."""
@@ -41,29 +41,13 @@ DSN = """
     end
 """
 
-REPLY_SQL = """
-    array_to_string(
-        list_transform(
-            string_split(text, chr(10)),
-            lambda line, number: concat_ws(' ',
-                code || case
-                    when number < len(string_split(text, chr(10))) then '-' || coalesce(enhanced_code, '')
-                    else coalesce(' ' || enhanced_code, '')
-                end,
-                line
-            )
-        ),
-        ' '
-    )
-"""
-
 SAID_SQL = f"""
     case
         when origin = 'local' then text
-        when event_type = 'delivered' then {REPLY_SQL}
+        when event_type = 'delivered' then {COLLAPSED_REPLY}
         when code = '421' and command = 'MAIL FROM'
-            then 'host ' || tried_host || '[' || tried_ip || '] refused to talk to me: ' || {REPLY_SQL}
-        else 'host ' || tried_host || '[' || tried_ip || '] said: ' || {REPLY_SQL} || ' (in reply to '
+            then 'host ' || tried_host || '[' || tried_ip || '] refused to talk to me: ' || {COLLAPSED_REPLY}
+        else 'host ' || tried_host || '[' || tried_ip || '] said: ' || {COLLAPSED_REPLY} || ' (in reply to '
             || case command when '.' then 'end of DATA' else command end || ' command)'
     end
 """

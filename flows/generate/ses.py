@@ -243,8 +243,8 @@ TRUTH_SQL = f"""
         {MESSAGE_ID} as message_id, recipient, event_type,
         -- A rejection has no time of its own.
         case when fate = 'content_rejected' then date_trunc('milliseconds', injected_at) else event_at end as event_at,
-        true as is_attempt, origin,
-        code, enhanced_code, reply, from_domain,
+        true as is_attempt, origin, code, enhanced_code,
+        case when origin = 'local' then concat_ws(' ', code, enhanced_code, text) else reply end as reply, from_domain,
         case when {CARRIER} <> 'identity' then campaign_id end as campaign_id,
         case when {CARRIER} <> 'identity' and event_type = 'delivered' then sending_ip end as sending_ip,
     from today
