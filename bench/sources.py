@@ -1,8 +1,8 @@
 """Landing of every source against its peer: python bench/sources.py [--messages 100000] [--runs 5] [--source NAME]
 
 One log of each source is generated and landed in turn with its peer, in one run: for JSON sources DuckDB's own
-`copy (select … from read_json(…)) to parquet` of the same fields, for PowerMTA the same from `read_csv`, for Postfix and
-Exim pflogsumm (Debian's package) over the Postfix log. Prints medians, the ratio, and records a second.
+`copy (select … from read_json(…)) to parquet` of the same fields, for PowerMTA the same from `read_csv`, for Postfix
+and Exim pflogsumm (Debian's package) over the Postfix log. Prints medians, the ratio, and records a second.
 """
 
 import argparse
@@ -79,7 +79,9 @@ def copy(source: str, log: Path, out: Path, threads: int) -> None:
     if source == "powermta":
         reader = f"read_csv('{log}', all_varchar = true, header = true)"
     else:
-        fields = [name for name in LANDING_COLUMNS[source] if name not in COMMON_COLUMNS and name != "record"]
+        fields = {
+            name.lower(): name for name in LANDING_COLUMNS[source] if name not in COMMON_COLUMNS and name != "record"
+        }.values()  # read_json does not tell ServerID from ServerId
         columns = ", ".join(f"\"{name}\": 'VARCHAR'" for name in fields)
         reader = f"read_json('{log}', format = 'newline_delimited', columns = {{{columns}}})"
     with duckdb.connect(config={"threads": threads}) as connection:
