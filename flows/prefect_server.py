@@ -60,8 +60,10 @@ def use_server(settings: Settings) -> Iterator[str]:
         from prefect.logging.handlers import APILogWorker  # takes a second, in which the server starts
 
         _await_health(server, address, str(log_path))
-        yield address
-        APILogWorker.drain_all(timeout=10)
+        try:
+            yield address
+        finally:
+            APILogWorker.drain_all(timeout=10)  # also of a run that failed, before its server goes
     finally:
         del os.environ["PREFECT_API_URL"]
         server.communicate()

@@ -184,6 +184,31 @@ def test_failed_test_publishes_nothing_and_names_the_rows(tmp_path: Path, logs: 
     assert build.waiting(settings) > 0
 
 
+def test_files_that_are_no_logs_are_told_and_stop_nothing(tmp_path: Path, logs: Logs) -> None:
+    """An image, an empty file, a folder of no source and a link into nowhere, beside a good log."""
+    settings = Settings(home=tmp_path / "home")
+    shutil.copytree(logs.folder / "events", settings.inbox / "events")
+    (settings.inbox / "kumomta").mkdir()
+    (settings.inbox / "kumomta" / "logo").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    (settings.inbox / "postfix").mkdir()
+    (settings.inbox / "postfix" / "mail.log").touch()
+    (settings.inbox / "ses").mkdir()
+    (settings.inbox / "ses" / "gone").symlink_to("nowhere")
+    (settings.inbox / "sendmail").mkdir()
+    built = run_all(settings)
+    rows = marts.read(
+        built.database,
+        """select source_file, records_rejected, message from marts.ops_loads
+        where source_name <> 'events' order by 1""",
+    )
+    assert [(name, rejected) for name, rejected, _ in rows] == [("kumomta/logo", 1), ("postfix/mail.log", 0)]
+    assert "a PNG image" in rows[0][2]
+    assert marts.read(built.database, "select reason from marts.ops_rejects where source_name = 'kumomta'") == [
+        ("a file of another kind: a PNG image",)
+    ]
+    assert marts.read(built.database, "select count(*) > 100 from marts.fct_delivery_events") == [(True,)]
+
+
 def test_readers_never_see_half_a_publication(generated: Warehouse) -> None:
     """A reader that holds the old file keeps it whole while the new one takes its name."""
     query = "select count(*) from marts.fct_delivery_events"

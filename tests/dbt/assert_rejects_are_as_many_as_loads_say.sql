@@ -9,7 +9,6 @@ rejects as (
         file_digest,
         count(*) as reject_count
     from {{ ref('ops_rejects') }}
-    where record_number > 0
     group by file_digest
 )
 
