@@ -21,6 +21,15 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/sqlfluff fix --disable-progress-bar models tests/dbt
 
+samples: .venv/ready
+	rm -rf samples
+	$(BIN)/bouncehouse generate samples --messages 280 --days 7 --first-day 2026-03-02 --seed 20260307 --bad-records
+
+bench: .venv/ready
+	$(BIN)/python bench/sources.py
+	$(BIN)/python bench/dsn.py
+	$(BIN)/python bench/classify.py
+
 # Hashes only: no index address and no annotation, so the file is the same wherever it is made.
 lock: .venv/ready
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
