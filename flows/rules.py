@@ -237,8 +237,9 @@ MASKS: tuple[tuple[str, str], ...] = (
     ),
     (rf"\[?\b{_IPV6}\]:\d{{1,5}}\b", "<IP:PORT>"),
     (rf"\b{_IPV6}|::{_HEX}(?::{_HEX})*", "<IP>"),
-    (rf"\b{_CLOCK}{_ZONE}\b", "<TIME>"),
+    # The end of an address with its port looks like a clock: 198.51.100.10:25.
     (r"\[?\b\d{1,3}(?:\.\d{1,3}){3}\]?:\d{1,5}\b", "<IP:PORT>"),
+    (rf"\b{_CLOCK}{_ZONE}\b", "<TIME>"),
     (r"\b\d{1,3}(?:\.\d{1,3}){3}\b", "<IP>"),
     # A host's name; two labels only with a known or a country's top level, so that "failed.Please" stays.
     (

@@ -57,6 +57,9 @@ def mask(connection: duckdb.DuckDBPyConnection, reply: str | None, recipient: st
         pytest.param(
             "550-No such user 550-here 550 sorry", "550 No such user here sorry", id="lines joined by the log"
         ),
+        pytest.param(
+            "dial tcp 198.51.100.10:25: i/o timeout", "dial tcp <IP:PORT>: i/o timeout", id="a port is no clock"
+        ),
         pytest.param("550 5.1.1 a 550 5.1.1 b", "550 5.1.1 a b", id="lines joined without a hyphen"),
         pytest.param("421 4.4.2 554 4.4.7 Expired", "421 4.4.2 554 4.4.7 Expired", id="a nested reply keeps its codes"),
         pytest.param("smtp; 550 5.1.1 unknown", "550 5.1.1 unknown", id="the type of a DSN"),
