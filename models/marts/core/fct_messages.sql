@@ -1,20 +1,17 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
+    touched={'column': 'message_group_id', 'model': 'int_message_groups__judged'},
 ) }}
 
 with open_groups as (
-    select message_group_id from {{ ref('int_message_groups__touched') }}
+    select message_group_id from {{ ref('int_message_groups__judged') }}
     {% if is_incremental() %}
     -- time alone can end these
     union
     select message_group_id from {{ this }}
     where outcome = 'in_flight' or has_linked_report
     {% endif %}
-    union
-    select message_group_id from {{ ref('int_report_links__found') }}
-    where linked_by is not null
 ),
 
 links as (
