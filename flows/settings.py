@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     home: Path = Path("data")
     inbox_directory: Path | None = Field(default=None, description="read raw logs from here instead of `<home>/inbox`")
     suppression_policy: Literal["smtp_5xx", "recipient"] = "smtp_5xx"
-    threads: int | None = Field(default=None, ge=1, description="DuckDB threads; one per core unless set")
+    threads: int | None = Field(default=None, ge=1, description="DuckDB threads while landing; one per core unless set")
     memory_limit: str = Field(default="2GB", description="DuckDB memory limit, in DuckDB's own spelling")
     report_days: int = Field(default=30, ge=1, description="days that the exported reports cover")
 

@@ -143,6 +143,8 @@ def test_soft_bounces_change_no_status(warehouse: Warehouse) -> None:
             "rate_limited",
             "retried",
         ),
+        ("452 4.2.2 <EMAIL>: Recipient address rejected: mailbox is over quota", "mailbox_full", "quota"),
+        ("552 5.3.4 Message size exceeds fixed limit", "message_too_large", "larger"),
     ],
 )
 def test_first_replies_come_out_right(warehouse: Warehouse, text: str, reason: str, words: str) -> None:
