@@ -59,6 +59,9 @@ REJECT_COLUMNS = {
 }
 """Columns of a rejects file, with their DuckDB types, in order."""
 
+DICTIONARY_VALUES = 1000
+"""Distinct values up to which a column chunk gets a dictionary: beyond it, one costs more than it saves."""
+
 SHOWN_BYTES = 4096
 """How much of a file of another kind goes into its reject; the file itself stays in the inbox."""
 
@@ -358,7 +361,10 @@ class FileLanding:
     def copy(self, name: str, query: str) -> int:
         """Write a query's rows to a Parquet file of the temporary folder; returns how many."""
         path = self.temporary / f"{name}.parquet"
-        statement = f"copy ({query}) to {text(str(path))} (format parquet, compression zstd)"
+        statement = (
+            f"copy ({query}) to {text(str(path))}"
+            f" (format parquet, compression zstd, dictionary_size_limit {DICTIONARY_VALUES})"
+        )
         row = self.connection.execute(statement).fetchone()
         assert row is not None
         return int(row[0])
@@ -392,6 +398,8 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     """A private engine in memory, within the limits of the settings."""
     connection = duckdb.connect(config={"memory_limit": settings.memory_limit, "autoinstall_known_extensions": False})
     connection.execute("set TimeZone = 'UTC'")
+    # Rows have their record_number; kept in order, they would wait for one another before they are written.
+    connection.execute("set preserve_insertion_order = false")
     if settings.threads:
         connection.execute(f"set threads = {settings.threads}")
     # Pushed below the projection that parses a record, the filter on its reason would parse it a second time.

@@ -18,6 +18,11 @@ NOT_AN_OBJECT = "not a JSON object"
 """A reason of the first judgement, of which `json_text.split_line` may still make records."""
 
 
+CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+DATE = r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+"""Patterns of a time and of a day from 2000 on, as ISO 8601 writes them: for lines that are read by pattern alone."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a judgement needs besides the record itself."""
@@ -88,6 +93,15 @@ def time_reason(column: str, context: Context) -> str:
     return f"""when {column} < timestamptz '2000-01-01 00:00:00+00' then 'time before 2000: ' || {column}::varchar
             when {column} > timestamptz '{context.landed_at.isoformat(sep=" ")}+00' + interval 1 day
                 then 'time more than a day after landing: ' || {column}::varchar"""
+
+
+def is_past(column: str, context: Context) -> str:
+    """SQL: whether a text that begins with `DATE` and goes on with a time surely passes `time_reason`.
+
+    Days of all months before the day of landing do, in any zone: half a day west of Greenwich, yesterday ends at noon.
+    Of the others the time must be computed, which costs more than all the rest of a line.
+    """
+    return f"{column} < '{context.landed_at:%Y-%m-%d}' and substr({column}, 9, 2) <= '28'"
 
 
 def judge_objects(
