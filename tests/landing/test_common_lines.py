@@ -12,7 +12,7 @@ import pytest
 from flows.landing import exim, postfix
 from flows.landing.source import Context
 
-LANDED_AT = datetime(2026, 11, 23, 15, 30)
+LANDED_AT = datetime(2026, 11, 23, 0, 30)
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Abc"]
 FRACTIONS = ("", "", "", "", ".5", ".123456", ".123456789", ",250", ".")
 ZONES = ("", "", "", "Z", "+00:00", "-12:00", "+12:59", "+14:00", "-0800", "+0530", " +0200", " -1200", "+99:00")
