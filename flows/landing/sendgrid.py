@@ -22,8 +22,9 @@ def judge(context: Context) -> str:
         ignored_kinds=IGNORED_KINDS,
         recipient="email",
         time="timestamp",
+        with_rest=True,
     )
 
 
-# The sender's own arguments stand among SendGrid's fields, under names of the sender's choice: the whole object stays.
+# The sender's own arguments stand among SendGrid's fields, under names of the sender's choice: they are in `record`.
 SOURCE = Source(name="sendgrid", form="json", fields=(*FIELDS, "record"), judge=judge)
