@@ -112,12 +112,14 @@ def judge_objects(
     """The judgement of a source whose records are one JSON object each.
 
     `kind`, `recipient` and `time` are SQL over the fields: what the record is, whom it names and when it happened, the
-    last as seconds since 1970 or ISO 8601. `wrapper` is the way to the object with the fields where another may hold it;
-    `body` is SQL over `line` for what is not found that way. `with_rest` gives what stands beside the fields as `record`,
-    a JSON object, null where nothing does.
+    last as seconds since 1970 or ISO 8601. `wrapper` is the way to the object with the fields where another may hold
+    it; `body` is SQL over `line` for what is not found that way. `with_rest` gives what stands beside the fields as
+    `record`, a JSON object, null where nothing does.
     """
     parsed = f"parsed as (select *, {json_object('line', fields)} as object from lines)"
     if wrapper:
+        # Of what is no object a struct of nulls is made.
+        is_wrapped = f"(coalesce({', '.join(f'wrapped.{quote(field)}' for field in fields)}) is not null)"
         # Most lines of a file are of one form, so that each is parsed once.
         parsed = f"""unwrapped as (
         select
@@ -128,13 +130,13 @@ def judge_objects(
         from lines
     ),
     opened as (
-        select *, case when wrapped is null then {body} end as body
+        select *, {is_wrapped} as is_wrapped, case when not {is_wrapped} then {body} end as body
         from unwrapped
     ),
     parsed as (
         select
-            * exclude (wrapped, body),
-            case when wrapped is not null then wrapped else {json_object("body", fields)} end as object,
+            * exclude (wrapped, is_wrapped, body),
+            case when is_wrapped then wrapped else {json_object("body", fields)} end as object,
         from opened
     )"""
     rest = ""

@@ -26,7 +26,8 @@ def judge(context: Context) -> str:
         FIELDS,
         wrapper=("msys", "message_event"),
         body="""case
-                when contains(line, '"msys"') then coalesce(try(json_extract_string(line, '$.msys.*')[1]), line) else line
+                when contains(line, '"msys"') then coalesce(try(json_extract_string(line, '$.msys.*')[1]), line)
+                else line
             end""",
         kind="coalesce(type, case when try(json_extract_string(line, '$.msys')) = '{}' then 'ping' end)",
         event_kinds=EVENT_KINDS,
