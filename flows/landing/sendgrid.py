@@ -22,9 +22,8 @@ def judge(context: Context) -> str:
         ignored_kinds=IGNORED_KINDS,
         recipient="email",
         time="timestamp",
-        with_rest=True,
     )
 
 
-# The sender's own arguments stand among SendGrid's fields, under names of the sender's choice: they are in `record`.
+# The sender's own arguments stand among SendGrid's fields, under names of the sender's choice: the whole object stays.
 SOURCE = Source(name="sendgrid", form="json", fields=(*FIELDS, "record"), judge=judge)

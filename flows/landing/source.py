@@ -107,14 +107,12 @@ def judge_objects(
     time: str,
     wrapper: tuple[str, ...] = (),
     body: str = "line",
-    with_rest: bool = False,
 ) -> str:
     """The judgement of a source whose records are one JSON object each.
 
     `kind`, `recipient` and `time` are SQL over the fields: what the record is, whom it names and when it happened, the
     last as seconds since 1970 or ISO 8601. `wrapper` is the way to the object with the fields where another may hold
-    it; `body` is SQL over `line` for what is not found that way. `with_rest` gives what stands beside the fields as
-    `record`, a JSON object, null where nothing does.
+    it; `body` is SQL over `line` for what is not found that way. The whole line stays there as `record`.
     """
     parsed = f"parsed as (select *, {json_object('line', fields)} as object from lines)"
     if wrapper:
@@ -139,11 +137,6 @@ def judge_objects(
             case when is_wrapped then wrapped else {json_object("body", fields)} end as object,
         from opened
     )"""
-    rest = ""
-    if with_rest:
-        # RFC 7396: null takes a key out
-        known = "{" + ", ".join(f'"{field}": null' for field in fields) + "}"
-        rest = f", nullif(try(json_merge_patch(line, {text(known)}))::varchar, '{{}}') as record"
     return f"""
     {parsed},
     spread as (
@@ -172,7 +165,8 @@ def judge_objects(
                 when told_kind in {one_of(event_kinds)} and told_recipient is null then 'no recipient'
                 when told_kind in {one_of(event_kinds)} and happened_at is null then 'no time'
                 {time_reason("happened_at", context)}
-            end as reject_reason{rest},
+            end as reject_reason,
+            line as record,
         from told
     )"""
 

@@ -110,19 +110,6 @@ def test_sparkpost_event_of_every_class(home: Home) -> None:
     assert [row[0] for row in home.rows("sparkpost", columns="event_id")] == ["a", "b", "c", "d", "e"]
 
 
-def test_sendgrid_record_is_what_stands_beside_its_fields(home: Home) -> None:
-    event = {"email": "ann@example.org", "event": "delivered", "timestamp": 1772445600}
-    own = {"mailing": "spring", "order": 12345678901234567890123, "none": None, "nested": {"email": "kept"}}
-    doubled = '{"mailing": "first", "email": "eve@example.org", "mailing": "second", ' + json.dumps(event)[1:]
-    home.land_one("sendgrid/a", lines_of(event, event | own) + doubled.encode() + b"\n{\n")
-    (bare,), (rest,), (twice,) = home.rows("sendgrid", columns="record")
-    assert (bare, json.loads(rest)) == (None, own)
-    assert json.loads(twice, object_pairs_hook=list)[0] == ("mailing", "first")
-    assert "ann@example.org" not in twice
-    ((record,),) = home.rejects("sendgrid", columns="record")
-    assert record == b"{"
-
-
 TRAP = kumo(id="}{", response={"code": 250, "content": 'he said: "}{" and }\n{'})
 
 
