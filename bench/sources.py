@@ -1,15 +1,21 @@
-"""Landing of every source against its peer: python bench/sources.py [--messages 100000] [--runs 5] [--source NAME]
+"""Landing of every source against its peer.
+
+    python bench/sources.py [--messages 100000] [--runs 5] [--source NAME] [--compression zstd]
 
 One log of each source is generated and landed in turn with its peer, in one run: for JSON sources DuckDB's own
 `copy (select … from read_json(…)) to parquet` of the same fields, for PowerMTA the same from `read_csv`, for Postfix
-and Exim pflogsumm (Debian's package) over the Postfix log. Prints medians, the ratio, and records a second.
+and Exim pflogsumm (Debian's package) over the Postfix log. Prints medians, their ratio by the clock and by processor
+time (which a busy machine disturbs less), records a second, and the peak memory of a landing in a process of its own.
 """
 
 import argparse
 import gzip
+import json
+import resource
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,8 +37,13 @@ LINES = {
     "ses": b'{"eventType"',
     "sendgrid": b'{"email"',
     "mailgun": b'{"event"',
+    "sparkpost": b'{"type"',
     "postmark": b'{"RecordType"',
 }
+BESIDE = {"sendgrid": ("from_domain", "useragent", "url")}
+"""What the generator's records hold beside the landed fields, and landing keeps in `record`."""
+
+SUFFIXES = {"none": "", "zstd": ".zst", "gzip": ".gz"}
 
 
 def read(path: Path) -> bytes:
@@ -52,6 +63,10 @@ def gather(source: str, folder: Path, log: Path) -> int:
     with log.open("wb") as out:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             lines = read(path).splitlines(keepends=True)
+            if source == "sparkpost":  # of its pages the events
+                pages = [json.loads(line) for line in lines if line.startswith(b'{"results"')]
+                events = [event for page in pages for event in page["results"]]
+                lines = [json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events]
             if source == "powermta":  # files of one column order
                 header = header or lines[0]
                 lines = [line for line in lines if line != header] if lines and lines[0] == header else []
@@ -62,6 +77,16 @@ def gather(source: str, folder: Path, log: Path) -> int:
             out.writelines(lines)
             count += len(lines)
     return count
+
+
+def compress(log: Path, compression: str) -> Path:
+    """The log as senders store it; DuckDB's readers know it by its suffix."""
+    packed = log.with_name(log.name + SUFFIXES[compression])
+    if compression == "zstd":
+        packed.write_bytes(zstandard.ZstdCompressor().compress(log.read_bytes()))
+    elif compression == "gzip":
+        packed.write_bytes(gzip.compress(log.read_bytes(), compresslevel=6))
+    return packed
 
 
 def land(source: str, log: Path, scratch: Path, threads: int) -> None:
@@ -79,19 +104,35 @@ def copy(source: str, log: Path, out: Path, threads: int) -> None:
     if source == "powermta":
         reader = f"read_csv('{log}', all_varchar = true, header = true)"
     else:
-        fields = {
-            name.lower(): name for name in LANDING_COLUMNS[source] if name not in COMMON_COLUMNS and name != "record"
-        }.values()  # read_json does not tell ServerID from ServerId
+        landed = [name for name in LANDING_COLUMNS[source] if name not in COMMON_COLUMNS and name != "record"]
+        landed += BESIDE.get(source, ())
+        fields = {name.lower(): name for name in landed}.values()  # read_json does not tell ServerID from ServerId
         columns = ", ".join(f"\"{name}\": 'VARCHAR'" for name in fields)
         reader = f"read_json('{log}', format = 'newline_delimited', columns = {{{columns}}})"
     with duckdb.connect(config={"threads": threads}) as connection:
         connection.execute(f"copy (select * from {reader}) to '{out}' (format parquet, compression zstd)")
 
 
-def timed(call: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Seconds by the clock, and of processors, that a call and its processes took."""
+    spent, begun = processor_seconds(), time.perf_counter()
     call()
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, processor_seconds() - spent
+
+
+def processor_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def peak_memory(source: str, log: Path, threads: int) -> float:
+    """MiB that one landing takes, with all it imports."""
+    command = [sys.executable, __file__, "--source", source, "--threads", str(threads), "--only-land", log]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+
+
+def medians(runs: list[tuple[float, float]]) -> tuple[float, float]:
+    return statistics.median(clock for clock, _ in runs), statistics.median(spent for _, spent in runs)
 
 
 def main() -> None:
@@ -100,7 +141,13 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--source", action="append", choices=[*LINES, "powermta", "postfix", "exim"])
+    options.add_argument("--compression", choices=tuple(SUFFIXES), default="none")
+    options.add_argument("--only-land", type=Path, help=argparse.SUPPRESS)
     chosen = options.parse_args()
+    if chosen.only_land:
+        land(chosen.source[0], chosen.only_land, chosen.only_land.parent, chosen.threads)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
     sources = chosen.source or [*LINES, "powermta", "postfix", "exim"]
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -117,10 +164,12 @@ def main() -> None:
             source: gather(source, scratch / "logs" / source, scratch / f"{source}-20260309.log") for source in wanted
         }
         print(
-            f"{'source':10} {'records':>9} {'MB':>6} {'land s':>7} {'peer s':>7} {'ratio':>6} {'records/s':>10}  peer"
+            f"{'source':10} {'records':>9} {'MB':>6} {'land s':>7} {'peer s':>7} {'ratio':>6} {'by CPU':>6} "
+            f"{'records/s':>10} {'peak MiB':>8}  peer"
         )
         for source in sources:
-            log = scratch / f"{source}-20260309.log"
+            plain = scratch / f"{source}-20260309.log"
+            log = compress(plain, chosen.compression)
             peer: Callable[[], object]
             if source in ("postfix", "exim"):
                 if not shutil.which("pflogsumm"):
@@ -136,12 +185,14 @@ def main() -> None:
             for _ in range(chosen.runs):
                 others.append(timed(peer))
                 landing.append(timed(partial(land, source, log, scratch, chosen.threads)))
-            mine, theirs = statistics.median(landing), statistics.median(others)
+            (mine, my_cpu), (theirs, their_cpu) = medians(landing), medians(others)
             if source == "exim":  # another log: compare the pace by line
-                theirs *= records["exim"] / records["postfix"]
+                share = records["exim"] / records["postfix"]
+                theirs, their_cpu = theirs * share, their_cpu * share
             print(
                 f"{source:10} {records[source]:9,} {log.stat().st_size / 1e6:6.0f} {mine:7.2f} {theirs:7.2f} "
-                f"{mine / theirs:6.2f} {records[source] / mine:10,.0f}  {name}"
+                f"{mine / theirs:6.2f} {my_cpu / their_cpu:6.2f} {records[source] / mine:10,.0f} "
+                f"{peak_memory(source, log, chosen.threads):8.0f}  {name}"
             )
 
 

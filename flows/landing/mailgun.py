@@ -17,7 +17,7 @@ def judge(context: Context) -> str:
     return judge_objects(
         context,
         FIELDS,
-        wrapper="event-data",
+        wrapper=("event-data",),
         kind="case when event = 'failed' then concat_ws('/', event, severity) else event end",
         event_kinds=EVENT_KINDS,
         ignored_kinds=IGNORED_KINDS,

@@ -24,6 +24,13 @@ CARRIER_FIELDS = ("Message", "Body", "detail")
 EVENT_TYPES = ("Send", "Delivery", "DeliveryDelay", "Bounce", "Complaint", "Reject", "Rendering Failure")
 # `Received` is inbound mail; the last is what SES sends when a topic is connected.
 IGNORED_TYPES = ("Open", "Click", "Subscription", "Received", "AmazonSnsSubscriptionSucceeded")
+RECIPIENT_OF = {
+    "Bounce": "bouncedRecipients[0].emailAddress",
+    "Complaint": "complainedRecipients[0].emailAddress",
+    "Delivery": "recipients[0]",
+    "DeliveryDelay": "delayedRecipients[0].emailAddress",
+}
+"""Where the object of a kind names its first recipient; other kinds have the mail's."""
 SNS_TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 
@@ -36,6 +43,7 @@ def judge(context: Context) -> str:
     layer = ENVELOPE_FIELDS + EVENT_FIELDS + CARRIER_FIELDS
     envelope = ", ".join(f'enveloped."{name}" as "{name}"' for name in ENVELOPE_FIELDS)
     event = ", ".join(f'event."{name}" as "{name}"' for name in EVENT_FIELDS)
+    places = " ".join(f"when '{kind}' then {place}" for place, kind in enumerate(RECIPIENT_OF, 2))
     return f"""
     parsed as (
         select record_number, record_part, line, flaw, raw, {json_object("line", layer)} as record
@@ -80,27 +88,46 @@ def judge(context: Context) -> str:
             coalesce(event."eventType", event."notificationType") as kind,
         from taken_from_bus
     ),
+    -- each object is read once, whatever is wanted of it
+    reported as (
+        select
+            *,
+            try(json_extract_string(
+                case kind
+                    when 'Bounce' then bounce
+                    when 'Complaint' then complaint
+                    when 'Delivery' then delivery
+                    when 'DeliveryDelay' then "deliveryDelay"
+                end,
+                {list_of(("timestamp", *RECIPIENT_OF.values()))}
+            )) as report,
+        from spread
+    ),
+    named as (
+        select
+            *,
+            report[1] as reported_at,
+            report[case kind {places} end] as reported_recipient,
+        from reported
+    ),
+    mailed as (
+        select
+            *,
+            case
+                when reported_at is null or reported_recipient is null
+                    then try(json_extract_string(mail, {list_of(("timestamp", "destination[0]"))}))
+            end as mailing,
+        from named
+    ),
     timed as (
         select
             *,
-            try_cast(coalesce(
-                case kind
-                    when 'Bounce' then try(bounce ->> '$.timestamp')
-                    when 'Complaint' then try(complaint ->> '$.timestamp')
-                    when 'Delivery' then try(delivery ->> '$.timestamp')
-                    when 'DeliveryDelay' then try("deliveryDelay" ->> '$.timestamp')
-                end,
-                try(mail ->> '$.timestamp')
-            ) as timestamptz) as happened_at,
-            case kind
-                when 'Bounce' then try(bounce ->> '$.bouncedRecipients[0].emailAddress')
-                when 'Complaint' then try(complaint ->> '$.complainedRecipients[0].emailAddress')
-                when 'DeliveryDelay' then try("deliveryDelay" ->> '$.delayedRecipients[0].emailAddress')
-                when 'Delivery'
-                    then coalesce(try(delivery ->> '$.recipients[0]'), try(mail ->> '$.destination[0]'))
-                else try(mail ->> '$.destination[0]')
+            try_cast(coalesce(reported_at, mailing[1]) as timestamptz) as happened_at,
+            case
+                when kind in ('Bounce', 'Complaint', 'DeliveryDelay') then reported_recipient
+                else coalesce(reported_recipient, mailing[2])
             end as first_recipient,
-        from spread
+        from mailed
     ),
     judged as (
         select
@@ -122,6 +149,11 @@ def judge(context: Context) -> str:
             end as reject_reason,
         from timed
     )"""
+
+
+def list_of(paths: tuple[str, ...]) -> str:
+    """Several paths of one JSON document in SQL."""
+    return "[" + ", ".join(f"'$.{path}'" for path in paths) + "]"
 
 
 SOURCE = Source(name="ses", form="json", fields=ENVELOPE_FIELDS + EVENT_FIELDS, judge=judge, list_key="Messages")

@@ -74,15 +74,21 @@ def one_of(values: tuple[str, ...]) -> str:
     return "(" + ", ".join(map(text, values)) + ")"
 
 
-def json_object(column: str, keys: tuple[str, ...], wrapper: str | None = None) -> str:
+def json_object(column: str, keys: tuple[str, ...], wrapper: tuple[str, ...] = ()) -> str:
     """A struct of the keys of a JSON object, all text and null where absent; null where there is no JSON object.
 
     Nested values stay JSON text. Of a key that is there twice the first counts. Integers keep every digit. `wrapper` is
-    one more key, whose value is an object of the same keys.
+    the way to the object with the keys, if that is inside another; where nothing is there, the struct is null.
     """
-    members = ", ".join(f'"{key}": "VARCHAR"' for key in keys)
-    structure = "{" + members + (f', "{wrapper}": {{{members}}}' if wrapper else "") + "}"
-    return f"case when starts_with(ltrim({column}), '{{') then try(json_transform({column}, {text(structure)})) end"
+    structure = "{" + ", ".join(f'"{key}": "VARCHAR"' for key in keys) + "}"
+    for key in reversed(wrapper):
+        structure = f'{{"{key}": {structure}}}'
+    inside = "".join(f".{quote(key)}" for key in wrapper)
+    # `ltrim` copies: only for what does not begin at once
+    return f"""case
+                when starts_with({column}, '{{') then try(json_transform({column}, {text(structure)})){inside}
+                when starts_with(ltrim({column}), '{{') then try(json_transform({column}, {text(structure)})){inside}
+            end"""
 
 
 def time_reason(column: str, context: Context) -> str:
@@ -113,31 +119,42 @@ def judge_objects(
     ignored_kinds: tuple[str, ...],
     recipient: str,
     time: str,
-    wrapper: str | None = None,
+    wrapper: tuple[str, ...] = (),
     body: str = "line",
 ) -> str:
     """The judgement of a source whose records are one JSON object each.
 
     `kind`, `recipient` and `time` are SQL over the fields: what the record is, whom it names and when it happened, the
-    last as seconds since 1970 or ISO 8601. `wrapper` is a key under which an object may hold the one with the fields;
-    `body` is SQL over `line` where a key is not enough to find it, and stays there as `record`.
+    last as seconds since 1970 or ISO 8601. `wrapper` is the way to the object with the fields where another may hold
+    it; `body` is SQL over `line` for what is not found that way. The whole line stays there as `record`.
     """
-    spread = "unnest(object)"
+    parsed = f"parsed as (select *, {json_object('line', fields)} as object from lines)"
     if wrapper:
-        spread = ", ".join(
-            f"coalesce(object.{quote(wrapper)}.{quote(key)}, object.{quote(key)}) as {quote(key)}" for key in fields
-        )
-    return f"""
-    opened as (
-        select record_number, record_part, line, flaw, raw, {body} as record
+        # Of what is no object a struct of nulls is made.
+        is_wrapped = f"(coalesce({', '.join(f'wrapped.{quote(field)}' for field in fields)}) is not null)"
+        # Most lines of a file are of one form, so that each is parsed once.
+        parsed = f"""unwrapped as (
+        select
+            *,
+            case
+                when contains(line, {text(f'"{wrapper[-1]}"')}) then {json_object("line", fields, wrapper)}
+            end as wrapped,
         from lines
     ),
-    parsed as (
-        select *, {json_object("record", fields, wrapper)} as object
-        from opened
+    opened as (
+        select *, {is_wrapped} as is_wrapped, case when not {is_wrapped} then {body} end as body
+        from unwrapped
     ),
+    parsed as (
+        select
+            * exclude (wrapped, is_wrapped, body),
+            case when is_wrapped then wrapped else {json_object("body", fields)} end as object,
+        from opened
+    )"""
+    return f"""
+    {parsed},
     spread as (
-        select * exclude (object), {spread}, object is not null as is_object
+        select * exclude (object), unnest(object), object is not null as is_object
         from parsed
     ),
     told as (
@@ -163,6 +180,7 @@ def judge_objects(
                 when told_kind in {one_of(event_kinds)} and happened_at is null then 'no time'
                 {time_reason("happened_at", context)}
             end as reject_reason,
+            line as record,
         from told
     )"""
 

@@ -24,7 +24,11 @@ def judge(context: Context) -> str:
     return judge_objects(
         context,
         FIELDS,
-        body="coalesce(try(json_extract_string(line, '$.msys.*')[1]), line)",
+        wrapper=("msys", "message_event"),
+        body="""case
+                when contains(line, '"msys"') then coalesce(try(json_extract_string(line, '$.msys.*')[1]), line)
+                else line
+            end""",
         kind="coalesce(type, case when try(json_extract_string(line, '$.msys')) = '{}' then 'ping' end)",
         event_kinds=EVENT_KINDS,
         ignored_kinds=IGNORED_KINDS,

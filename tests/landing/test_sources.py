@@ -61,6 +61,7 @@ def test_ses_messages_that_are_no_events_land_without_a_type(home: Home) -> None
         (ses_event(delivery={}, mail={"destination": ["ann@example.org"]}), "no time"),
         (ses_event(delivery={"timestamp": "1999-12-31T23:59:59Z"}), "time before 2000: 1999-12-31 23:59:59+00"),
         (sns(json.dumps(ses_event())[:-9]), "the message of the SNS envelope is damaged JSON"),
+        (ses_event("Bounce", bounce={"recipients": ["ann@example.org"]}), "no recipient"),
         ({"Body": "hello"}, "the body of the SQS message is no JSON object"),
         ({"hello": "world"}, "no eventType, notificationType or SNS Type"),
     ],
@@ -68,6 +69,45 @@ def test_ses_messages_that_are_no_events_land_without_a_type(home: Home) -> None
 def test_ses_reject(home: Home, record: dict[str, object], reason: str) -> None:
     home.land_one("ses/bad", lines_of(ses_event(), record))
     assert home.rejects("ses", columns="record_number, reason") == [(2, reason)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"delivery": {"timestamp": "2026-03-02T10:00:01Z"}},  # no recipient of its own
+        {"delivery": {"recipients": ["ann@example.org"]}},  # no time of its own
+        {"delivery": "a text"},
+        {"eventType": "Send"},
+    ],
+)
+def test_ses_event_is_judged_by_its_mail_where_it_does_not_say(home: Home, changes: dict[str, object]) -> None:
+    assert home.land_one("ses/a", lines_of(ses_event() | changes)).records_landed == 1
+
+
+MAILGUN = {"event": "delivered", "id": "a", "timestamp": 1772445600.5, "recipient": "ann@example.org"}
+
+
+def test_mailgun_event_with_and_without_its_wrapper(home: Home) -> None:
+    home.land_one(
+        "mailgun/mixed",
+        lines_of(
+            MAILGUN,
+            {"signature": {}, "event-data": MAILGUN | {"id": "b"}},
+            MAILGUN | {"id": "c", "tags": ["event-data"]},
+            MAILGUN | {"id": "d", "event-data": "a text"},
+            {"event-data": {}},
+        ),
+    )
+    assert home.rows("mailgun", columns="record_number, id") == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    assert home.rejects("mailgun", columns="record_number, reason") == [(5, "no record type")]
+
+
+def test_sparkpost_event_of_every_class(home: Home) -> None:
+    event = {"type": "delivery", "event_id": "a", "timestamp": "1772445600", "rcpt_to": "ann@example.org"}
+    classes = {"b": "message_event", "c": "gen_event", "d": "a_later_event"}
+    wrapped = [{"msys": {name: event | {"event_id": key}}} for key, name in classes.items()]
+    home.land_one("sparkpost/mixed", lines_of(event, *wrapped, event | {"event_id": "e", "rcpt_tags": ["msys"]}))
+    assert [row[0] for row in home.rows("sparkpost", columns="event_id")] == ["a", "b", "c", "d", "e"]
 
 
 TRAP = kumo(id="}{", response={"code": 250, "content": 'he said: "}{" and }\n{'})
