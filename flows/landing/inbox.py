@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.landing.content import describe_mode
-from flows.landing.loads import Load, find_load
+from flows.landing.loads import Landed, Load
 from flows.landing.temporary import remove_leftovers
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sources import FILE_NAME, read_sources
@@ -117,6 +117,7 @@ def walk(
     Files are called by `name` (of the source, unless given) and what follows the folder.
     """
     name = name or source_name
+    landed = Landed(settings, source_name)
     for path in find_files(top, name, arrivals):
         source_file = safe_name(f"{name}/{path.relative_to(top)}")
         try:
@@ -137,7 +138,7 @@ def walk(
         else:
             stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
             before, digest = seen.get(source_file, ((), ""))
-            if before == stamp and find_load(settings, source_name, digest):
+            if before == stamp and landed.find(digest):
                 arrivals.unchanged_count += 1
                 continue
             is_settled = now_ns - status.st_mtime_ns > SETTLED_SECONDS * 1_000_000_000
