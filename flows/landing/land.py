@@ -238,9 +238,13 @@ class PackWriter:
         self.connection = connect(settings)
         self.is_single = len(pack.files) == 1
         if not self.is_single:
+            # by Arrow: of a list that is a parameter DuckDB looks at each text for long
             names = [raw.arrival.source_file for raw in pack.files]
-            self.connection.execute("set variable source_files = $1::varchar[]", [names])
-            self.connection.execute("set variable file_digests = $1::varchar[]", [self.digests])
+            files = pa.RecordBatch.from_pydict({"names": [names], "digests": [self.digests]})
+            with self.register("files", files.schema, [files]):
+                self.connection.execute("set variable source_files = (select names from files)")
+            with self.register("files", files.schema, [files]):
+                self.connection.execute("set variable file_digests = (select digests from files)")
 
     def write(self) -> list[Load]:
         """Write `landing.parquet` and, if something was rejected, `rejects.parquet`; give each file's load record."""

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,21 +64,25 @@ def rejects_path(settings: Settings, source_name: str, landing_name: str) -> Pat
 
 
 class Landed:
-    """What has landed of one source, as its load records tell. Packs are looked for at first and by `refresh`."""
+    """What has landed of one source, as its load records tell now, or at the last `refresh`."""
 
     def __init__(self, settings: Settings, source_name: str) -> None:
         self.settings = settings
         self.source_name = source_name
+        self.singles: set[str] = set()
         self.packs: list[tuple[Load, ...]] = []
         self.by_digest: dict[str, Load] = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Look again for packs, of which other processes may have landed some or somebody removed one."""
+        """Look again: other processes may have landed something meanwhile, or somebody removed it."""
+        folder = self.settings.landing / self.source_name
+        names = [path.name for path in folder.glob("*.json")]
+        self.singles = {name.removesuffix(".json") for name in names if not name.startswith(PACK_PREFIX)}
         packs = [
             pack
-            for path in sorted((self.settings.landing / self.source_name).glob(f"{PACK_PREFIX}*.json"))
-            if (pack := read_pack(path)) and is_whole(self.settings, pack)
+            for name in sorted(names)
+            if name.startswith(PACK_PREFIX) and (pack := read_pack(folder / name)) and is_whole(self.settings, pack)
         ]
         if len(packs) != len(self.packs) or any(new is not old for new, old in zip(packs, self.packs, strict=True)):
             self.packs = packs
@@ -87,13 +91,12 @@ class Landed:
 
     def find(self, digest: str) -> Load | None:
         """The load of a content that is landed and whole: one whose files were cut or lost counts as not landed."""
-        return find_single(self.settings, self.source_name, digest) or self.by_digest.get(digest)
+        load = find_single(self.settings, self.source_name, digest) if digest in self.singles else None
+        return load or self.by_digest.get(digest)
 
     def all(self) -> list[Load]:
         """Every content's load, by digest."""
-        folder = self.settings.landing / self.source_name
-        names = (path.stem for path in folder.glob("*.json") if not path.name.startswith(PACK_PREFIX))
-        singles = (find_single(self.settings, self.source_name, name) for name in names)
+        singles = (find_single(self.settings, self.source_name, name) for name in self.singles)
         found = self.by_digest | {load.file_digest: load for load in singles if load}
         return [found[digest] for digest in sorted(found)]
 
@@ -137,7 +140,7 @@ def is_whole(settings: Settings, loads: Iterable[Load]) -> bool:
 
 def write_load(path: Path, loads: list[Load]) -> None:
     """Write a load record durably: of one file by itself, or of a pack."""
-    records = [asdict(load) for load in loads]
+    records = [vars(load) for load in loads]
     with path.open("w", encoding="utf-8") as file:
         if loads[0].pack:
             # a load a line

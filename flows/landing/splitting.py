@@ -1,6 +1,7 @@
 """How a file's content becomes records: chosen by its first block, the same for all files of a pack."""
 
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,7 +12,7 @@ import pyarrow as pa
 from flows.landing import accounting, dsn, events, json_text, mail, powermta, tables
 from flows.landing.content import BLOCK_BYTES, Reading
 from flows.landing.inbox import Arrival
-from flows.landing.lines import BOM, SCHEMA, Counter, pc, split_lines
+from flows.landing.lines import BOM, SCHEMA, Counter, flawed_batch, pc, split_lines, text_batch
 from flows.landing.source import Source
 from flows.landing.tables import ForeignFileError
 
@@ -59,17 +60,17 @@ Splitter = Callable[[Iterable[bytes], bool], Iterator[pa.RecordBatch]]
 class Splitting:
     """How a file's content becomes batches of one schema. Mail has no `split`: see `split_files`.
 
-    Files can be landed together if their splittings are equal, which is for `split` and `message` not to say.
+    Files can be landed together if their splittings are equal in what is compared.
     """
 
     source: Source
-    schema: pa.Schema
-    split: Splitter | None = field(compare=False, hash=False)
+    schema: pa.Schema = field(compare=False)
+    split: Splitter | None = field(compare=False)
     is_by_line: bool = False
     anchor_date: date | None = None
     path: str | None = None
     """Of a file that is read by its name, and therefore lands alone."""
-    message: str | None = field(default=None, compare=False, hash=False)
+    message: str | None = field(default=None, compare=False)
 
 
 def choose_splitting(source: Source, raw: RawFile) -> Splitting:
@@ -148,25 +149,63 @@ def split_files(
     if first.split is None:
         yield from mailbox.batches((place << PLACE_BITS, raw.blocks()) for place, raw in enumerate(files))
         return
-    found: Iterator[pa.RecordBatch] = (
-        add_place(batch, place)
-        for place, (splitting, raw) in enumerate(zip(splittings, files, strict=True))
-        if splitting.split
-        for batch in splitting.split(raw.blocks(), is_second)
-    )
-    if len(files) > 1:
-        found = gather(found)
+    found: Iterator[pa.RecordBatch]
+    if len(files) == 1:
+        found = first.split(files[0].blocks(), is_second)
+    elif first.is_by_line:
+        found = split_lines_together(files, first.source.is_finished)
+    else:
+        found = gather(
+            add_place(batch, place)
+            for place, (splitting, raw) in enumerate(zip(splittings, files, strict=True))
+            if splitting.split
+            for batch in splitting.split(raw.blocks(), is_second)
+        )
     if first.source.form == "json" and first.is_by_line:
         found = json_text.split_lists(found, Counter(), first.source.list_key)
     yield from found
 
 
+def split_lines_together(files: list[RawFile], is_finished: Callable[[bytes], bool]) -> Iterator[pa.RecordBatch]:
+    """What `lines.split_lines` gives for each of some small files, in few batches: a call for each costs more."""
+    held: list[bytes] = []
+    numbers = array("q")
+    size = 0
+
+    def split() -> pa.RecordBatch:
+        batch, _ = text_batch(b"".join(held), 0)
+        of_lines: pa.Array[Any] = pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+        return set_numbers(batch, of_lines.take(batch["record_number"]))
+
+    for place, raw in enumerate(files):
+        before = place << PLACE_BITS
+        text = b"".join(raw.blocks()).removeprefix(BOM)
+        if text and not text.endswith(b"\n"):
+            end = text.rfind(b"\n") + 1
+            if is_finished(text[end:]):
+                text += b"\n"
+            else:
+                number = before + text.count(b"\n") + 1
+                yield flawed_batch(number, "line not finished: the file ends inside it", text[end:])
+                text = text[:end]
+        held.append(text)
+        numbers.extend(range(before + 1, before + text.count(b"\n") + 1))
+        size += len(text)
+        if size >= GATHERED_BYTES:
+            yield split()
+            held, numbers, size = [], array("q"), 0
+    if size:
+        yield split()
+
+
 def add_place(batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
     """A batch of the file at a place."""
-    if not place:
-        return batch
+    return set_numbers(batch, pc.add(batch["record_number"], place << PLACE_BITS)) if place else batch
+
+
+def set_numbers(batch: pa.RecordBatch, numbers: "pa.Array[Any]") -> pa.RecordBatch:
+    """A batch with other record numbers."""
     position = batch.schema.get_field_index("record_number")
-    numbers = pc.add(batch.column(position), place << PLACE_BITS)
     return batch.set_column(position, batch.schema.field(position), numbers)
 
 
