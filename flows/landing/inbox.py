@@ -119,7 +119,7 @@ def walk(
     name = name or source_name
     landed = Landed(settings, source_name)
     for path in find_files(top, name, arrivals):
-        source_file = safe_name(f"{name}/{path.relative_to(top)}")
+        source_file = safe_name(f"{name}/{str(path)[len(str(top)) :].lstrip('/')}")
         try:
             status = path.stat()
         except OSError as error:
@@ -165,6 +165,8 @@ def find_files(top: Path, called: str, arrivals: Arrivals) -> Iterator[Path]:
 
 def safe_name(name: str) -> str:
     r"""A name that can be stored and printed: bytes that are no UTF-8 and control characters as `\x..`."""
+    if name.isascii() and name.isprintable():
+        return name
     decoded = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in decoded)
 
