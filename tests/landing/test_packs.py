@@ -12,11 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flows import build
 from flows.landing import Known, Load, Unreadable, find_arrivals, land, land_file, land_files, read_loads, remember
 from flows.landing.content import Content
 from flows.landing.inbox import Arrival
@@ -394,3 +396,18 @@ def test_landing_alone_is_a_pack_of_one(home: Home) -> None:
     load = land_file(home.settings, Arrival("kumomta", path, "kumomta/a", len(GOOD), (0, 0, 0), True))
     assert isinstance(load, Load)
     assert (load.pack, load.landing_name) == (None, load.file_digest)
+
+
+def test_a_build_reads_of_a_pack_only_what_it_has_not_built(home: Home) -> None:
+    """One content of a pack may have been built before: it lies in another source too."""
+    for number in range(3):
+        home.put(f"kumomta/{number}", kumo(id=str(number)).encode() + b"\n{")
+    home.put("ses/1", json.dumps(ses_event()).encode())
+    loads = together(home)
+    with duckdb.connect() as connection:
+        connection.execute("create schema landing")
+        for batch, ids in ((loads, "012"), (loads[1:], "12"), (loads[2:], "2"), (loads[3:], "")):
+            build._show_batch(connection, home.settings, batch)
+            assert connection.execute("select id from landing.kumomta order by 1").fetchall() == [(id,) for id in ids]
+            assert connection.execute("select count(*) from landing.rejects").fetchone() == (len(ids),)
+            assert connection.execute("select count(*) from landing.loads").fetchone() == (len(batch),)
