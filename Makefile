@@ -28,6 +28,8 @@ samples: .venv/ready
 bench: .venv/ready
 	$(BIN)/python bench/sources.py
 	$(BIN)/python bench/dsn.py
+	$(BIN)/python bench/dsn.py --form maildir
+	$(BIN)/python bench/small_files.py
 	$(BIN)/python bench/classify.py
 
 # Hashes only: no index address and no annotation, so the file is the same wherever it is made.

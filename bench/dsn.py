@@ -1,7 +1,7 @@
-"""Delivery reports from a mailbox, mails a second: python bench/dsn.py [--mails 50000] [--runs 5] [--threads 2]
+"""Delivery reports, mails a second: python bench/dsn.py [--form mbox|maildir|eml] [--mails 50000] [--runs 5]
 
-Writes an mbox of reports such as senders get (RFC 3464, Exim's and qmail's prose, complaints, automatic answers; about
-4 kB each), then times `land_file` on it: reading, judging and writing Parquet.
+Writes reports such as senders get (RFC 3464, Exim's and qmail's prose, complaints, automatic answers; about 4 kB each)
+as one mbox or a file each, then times how they land: looking into the inbox, reading, judging and writing Parquet.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from flows.landing import Load, find_arrivals, land_file
+from flows.landing import Load, find_arrivals, land_files
 from flows.settings import Settings
 
 HEADER = """From MAILER-DAEMON Mon Mar  2 10:{minute:02}:{second:02} 2026
@@ -143,40 +143,53 @@ I am away until Monday.
 KINDS = [REPORT] * 14 + [EXIM] * 2 + [QMAIL, COMPLAINT, COMPLAINT, ANSWER]
 
 
-def write_mailbox(path: Path, mails: int) -> None:
-    """An mbox of so many mails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(mails):
-            values = {
-                "number": number, "host": number % 200 + 1, "brand": number % 7,
-                "minute": number // 60 % 60, "second": number % 60,
-            }  # fmt: skip
-            original = ORIGINAL_HEADER.format(**values)
-            file.write(HEADER.format(**values))
-            file.write(KINDS[number % len(KINDS)].format(**values, original=original, body=BODY))
+def write_mails(folder: Path, mails: int, form: str) -> None:
+    """So many mails as one mbox, as a Maildir, or as a file each in folders of a thousand."""
+    folder.mkdir(parents=True)
+    if form == "maildir":
+        for name in ("cur", "new", "tmp"):
+            (folder / "Maildir" / name).mkdir(parents=True)
+    mailbox = []
+    for number in range(mails):
+        values = {
+            "number": number, "host": number % 200 + 1, "brand": number % 7,
+            "minute": number // 60 % 60, "second": number % 60,
+        }  # fmt: skip
+        original = ORIGINAL_HEADER.format(**values)
+        header = HEADER.format(**values)
+        text = KINDS[number % len(KINDS)].format(**values, original=original, body=BODY)
+        if form == "mbox":
+            mailbox.append(header + text)
+            continue
+        path = folder / "Maildir" / "new" / f"17724456{number:05}.M{number}P811.mx1,S={len(text)}"
+        if form == "eml":
+            path = folder / f"{number // 1000}" / f"{number}.eml"
+            path.parent.mkdir(exist_ok=True)
+        path.write_text(header.partition("\n")[2] + text, encoding="utf-8")
+    if mailbox:
+        (folder / "bounces.mbox").write_text("".join(mailbox), encoding="utf-8")
 
 
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--mails", type=int, default=50_000)
+    options.add_argument("--form", choices=["mbox", "maildir", "eml"], default="mbox")
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--threads", type=int, default=2)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         inbox = Path(scratch) / "inbox"
-        mailbox = inbox / "dsn" / "bounces.mbox"
-        write_mailbox(mailbox, chosen.mails)
+        write_mails(inbox / "dsn", chosen.mails, chosen.form)
         rates = []
         for run in range(chosen.runs):
             settings = Settings(home=Path(scratch) / f"home{run}", inbox_directory=inbox, threads=chosen.threads)
             begun = time.perf_counter()
-            load = land_file(settings, find_arrivals(settings).files[0])
+            loads = land_files(settings, find_arrivals(settings).files)
             seconds = time.perf_counter() - begun
-            assert isinstance(load, Load) and load.records_landed == chosen.mails, load
+            assert sum(load.records_landed for load in loads if isinstance(load, Load)) == chosen.mails
             rates.append(chosen.mails / seconds)
-        print(f"{chosen.mails} mails, {mailbox.stat().st_size / 1e6:.0f} MB, {chosen.threads} processes")
+        print(f"{chosen.mails} mails as {chosen.form}, {len(loads)} files, {chosen.threads} processes")
         print(f"median {statistics.median(rates):.0f} mails a second  {[round(rate) for rate in rates]}")
 
 

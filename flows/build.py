@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from flows import landing, rules
 from flows.dbt_project import find_project_directory
@@ -166,34 +168,57 @@ def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
 
 def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load]) -> None:
     """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none."""
+    packs: dict[tuple[str, str], list[landing.Load]] = {}
+    for load in batch:
+        packs.setdefault((load.source_name, load.landing_name), []).append(load)
     for source in (*SOURCES, ACTIONS):
-        paths = [
-            settings.landing / source / f"{load.file_digest}.parquet" for load in batch if load.source_name == source
-        ]
-        connection.execute(_view(source, landing.LANDING_COLUMNS[source], paths))
-    rejected = [
-        loads.rejects_path(settings, load.source_name, load.file_digest) for load in batch if load.records_rejected
-    ]
+        files = {
+            loads.landing_path(settings, source, name): _chosen(name, chosen)
+            for (source_name, name), chosen in packs.items()
+            if source_name == source
+        }
+        connection.execute(_view(source, landing.LANDING_COLUMNS[source], files))
+    rejected = {
+        loads.rejects_path(settings, source_name, name): _chosen(name, chosen)
+        for (source_name, name), chosen in packs.items()
+        if any(load.records_rejected for load in chosen)
+    }
     connection.execute(_view("rejects", landing.REJECT_COLUMNS, rejected))
-    connection.execute(
-        f"create or replace table landing.loads ({', '.join(f'{name} {kind}' for name, kind in LOAD_COLUMNS.items())})"
-    )
-    if batch:
-        connection.executemany(
-            f"insert into landing.loads values ({', '.join('?' * len(LOAD_COLUMNS))})",
-            [[getattr(load, name) for name in LOAD_COLUMNS] for load in batch],
-        )
+    rows = pa.table({name: [getattr(load, name) for load in batch] for name in LOAD_COLUMNS})
+    columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in LOAD_COLUMNS.items())
+    connection.register("batch", rows)
+    connection.execute(f"create or replace table landing.loads as select {columns} from batch")
+    connection.unregister("batch")
 
 
-def _view(name: str, columns: dict[str, str], paths: list[Path]) -> str:
+def _chosen(landing_name: str, chosen: list[landing.Load]) -> list[str] | None:
+    """The digests to be read out of a pack; None if all are, as is usual.
+
+    Others of a pack may be built under another name: a content that lies in two sources, or in a pack that was lost,
+    landed again and put back.
+    """
+    digests = [load.file_digest for load in chosen]
+    return None if landing_name in (digests[0], loads.name_pack(digests)) else digests
+
+
+def _view(name: str, columns: dict[str, str], files: Mapping[Path, list[str] | None]) -> str:
+    """SQL of a view on the files, of some only the records of the digests beside."""
     typed = ", ".join(f'cast("{column}" as {kind}) as "{column}"' for column, kind in columns.items())
-    if not paths:
+    if not files:
         nulls = ", ".join(f'cast(null as {kind}) as "{column}"' for column, kind in columns.items())
         return f"create or replace view landing.{name} as select {nulls} where false"
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    return (
-        f"create or replace view landing.{name} as select {typed} from read_parquet([{listed}], union_by_name = true)"
+    selects = [
+        (_listed(str(path)), f" where file_digest in ({_listed(*found)})") for path, found in files.items() if found
+    ]
+    if whole := [str(path) for path, digests in files.items() if digests is None]:
+        selects.append((_listed(*whole), ""))
+    return f"create or replace view landing.{name} as " + " union all ".join(
+        f"select {typed} from read_parquet([{paths}], union_by_name = true){condition}" for paths, condition in selects
     )
+
+
+def _listed(*values: str) -> str:
+    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
 
 
 def _finish(connection: duckdb.DuckDBPyConnection, versions: Versions, batch: list[landing.Load]) -> None:
@@ -201,10 +226,8 @@ def _finish(connection: duckdb.DuckDBPyConnection, versions: Versions, batch: li
     finished_at = datetime.now(UTC).replace(tzinfo=None)
     build_id = hashlib.sha256(f"{finished_at.isoformat()} {os.getpid()}".encode()).hexdigest()[:16]
     connection.execute("begin")
-    if batch:
-        connection.executemany(
-            "insert or ignore into landing.built_files values (?)", [[load.file_digest] for load in batch]
-        )
+    connection.register("batch", pa.table({"file_digest": pa.array((load.file_digest for load in batch), pa.string())}))
+    connection.execute("insert or ignore into landing.built_files select distinct file_digest from batch")
     connection.execute(
         "insert into landing.builds values (?, ?, ?, ?, ?, ?)",
         [build_id, finished_at, len(batch), versions.project, versions.rule_set, versions.suppression_policy],

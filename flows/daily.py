@@ -26,11 +26,11 @@ from flows.landing import (
     Arrival,
     Arrivals,
     InboxMissing,
-    Known,
     Load,
+    Outcome,
     Unreadable,
     find_arrivals,
-    land_file,
+    land_files,
     remember,
 )
 from flows.lock import hold_lock
@@ -40,7 +40,7 @@ from flows.report import Selection, choose_period, report
 from flows.settings import Settings
 from flows.tables import escape_markdown, make_markdown_table
 
-BATCH_FILES = 64
+BATCH_FILES = 20_000
 BATCH_BYTES = 1 << 30
 """A task lands at most so many files or bytes of one source: few tasks for Prefect, small enough to try again."""
 
@@ -64,9 +64,9 @@ def _is_io_error(_task: Any, _task_run: Any, state: Any) -> bool:
 
 
 @task(retries=3, retry_delay_seconds=[1, 5, 15], retry_condition_fn=_is_io_error, cache_policy=NO_CACHE)
-def land(settings: Settings, arrivals: Sequence[Arrival]) -> list[Load | Known | Unreadable]:
+def land(settings: Settings, arrivals: Sequence[Arrival]) -> list[Outcome]:
     """Land a batch of files of one source; only failing input or output is worth another try."""
-    landed = [land_file(settings, arrival) for arrival in arrivals]
+    landed = land_files(settings, arrivals)
     get_run_logger().info("landed %d files of %s", len(landed), arrivals[0].source_name)
     return landed
 

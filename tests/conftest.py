@@ -28,9 +28,9 @@ class Warehouse:
 def land_all(settings: Settings) -> list[landing.Load]:
     """Land what is new, as the flow does without Prefect, and give the new loads."""
     arrivals = landing.find_arrivals(settings)
-    outcomes = [(arrival, landing.land_file(settings, arrival)) for arrival in arrivals.files]
-    landing.remember(settings, outcomes)
-    return [outcome for _, outcome in outcomes if isinstance(outcome, landing.Load)]
+    outcomes = landing.land_files(settings, arrivals.files)
+    landing.remember(settings, zip(arrivals.files, outcomes, strict=True))
+    return [outcome for outcome in outcomes if isinstance(outcome, landing.Load)]
 
 
 def run_all(settings: Settings, *, full_refresh: bool = False) -> Warehouse:

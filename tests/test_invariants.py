@@ -15,7 +15,7 @@ import duckdb
 import pytest
 import zstandard
 
-from flows import build, publish
+from flows import build, landing, publish
 from flows.settings import Settings
 from tests import marts
 from tests.conftest import Logs, Warehouse, land_all, run_all
@@ -91,6 +91,25 @@ def test_work_database_lost_is_rebuilt_from_landing(tmp_path: Path, logs: Logs, 
     build.build(settings)
     publish.publish(settings)
     assert marts.differences(generated.database, settings.published_database) == {}
+
+
+def test_files_landed_one_by_one_build_the_same(tmp_path: Path, logs: Logs, generated: Warehouse) -> None:
+    """Small files are landed in packs: that shows neither in the marts nor in what they say of each file."""
+    settings = Settings(home=tmp_path / "home", inbox_directory=logs.folder)
+    for arrival in landing.find_arrivals(settings).files:
+        landing.land_file(settings, arrival)
+    assert not any(load.pack for load in landing.read_loads(settings))
+    assert len({load.pack for load in landing.read_loads(generated.settings)}) > 5
+    build.build(settings)
+    publish.publish(settings)
+    assert marts.differences(generated.database, settings.published_database) == {}
+    for mart in ("ops_loads", "ops_rejects", "ops_ignored"):
+        query = (
+            f"select * exclude (landed_at) from marts.{mart} order by all"
+            if mart != "ops_ignored"
+            else ("select * from marts.ops_ignored order by all")
+        )
+        assert marts.read(settings.published_database, query) == marts.read(generated.database, query)
 
 
 def test_file_landed_while_a_build_ran_is_built_by_the_next(tmp_path: Path, logs: Logs) -> None:

@@ -1,7 +1,7 @@
 """Landing: raw log files to Parquet, each content once, with every record landed or rejected."""
 
 from flows.landing.inbox import Arrival, Arrivals, InboxMissing, Known, Unreadable, find_arrivals, remember
-from flows.landing.land import LANDING_COLUMNS, REJECT_COLUMNS, land_file
+from flows.landing.land import LANDING_COLUMNS, REJECT_COLUMNS, Outcome, land_file, land_files
 from flows.landing.loads import Load, read_loads
 
 __all__ = [
@@ -12,9 +12,11 @@ __all__ = [
     "InboxMissing",
     "Known",
     "Load",
+    "Outcome",
     "Unreadable",
     "find_arrivals",
     "land_file",
+    "land_files",
     "read_loads",
     "remember",
 ]

@@ -117,6 +117,18 @@ class Content:
         reading.digest = digest.hexdigest()
         return reading
 
+    def read_small(self, limit: int) -> tuple[Reading, list[bytes]] | None:
+        """Read everything once and keep it; None where that would be more than so many bytes."""
+        reading, digest, kept = Reading(), hashlib.sha256(), []
+        for block in self.blocks(reading):
+            if reading.content_bytes > limit:
+                return None
+            digest.update(block)
+            kept.append(block)
+        self.length = reading.stored_bytes
+        reading.digest = digest.hexdigest()
+        return reading, kept
+
     def blocks(self, reading: Reading) -> Iterator[bytes]:
         """Decompressed blocks from the start. Of a cut or damaged frame comes what decodes, and `reading.message`."""
         self.file.seek(0)

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from flows.landing import mail, report_text
-from flows.landing.lines import KEPT_BYTES, SCHEMA, Counter
+from flows.landing.lines import KEPT_BYTES, SCHEMA
 from flows.landing.mail import Fields, Part
 from flows.landing.source import Context, Source
 
@@ -531,42 +531,42 @@ def storable(value: str | None) -> str | None:
 
 
 class Mailbox:
-    """The messages of one file as batches; the second time only those of which a record was rejected."""
+    """The messages of files as batches; the second time only those of which a record was rejected."""
 
     def __init__(self, context: Context, threads: int | None) -> None:
         self.latest = (context.landed_at + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.processes = threads or len(os.sched_getaffinity(0))
         self.flawed: set[int] | None = None
 
-    def batches(self, blocks: Iterable[bytes], counter: Counter) -> Iterator[pa.RecordBatch]:
-        """Batches of `BATCH_SCHEMA`, in the order of the file."""
+    def batches(self, files: Iterable[tuple[int, Iterable[bytes]]]) -> Iterator[pa.RecordBatch]:
+        """Batches of `BATCH_SCHEMA`, in the order of the files; each comes with the number before its first."""
         flawed: set[int] = set()
-        chunks = self.chunks(mail.cut_messages(blocks))
+        chunks = self.chunks(files)
         first = list(islice(chunks, FEW_CHUNKS + 1))
         if len(first) <= FEW_CHUNKS or self.processes < 2:
             found: Iterator[pa.RecordBatch] = (read_chunk(chunk, self.latest) for chunk in chain(first, chunks))
         else:
             found = read_in_processes(chain(first, chunks), self.latest, self.processes)
         for batch in found:
-            counter.records += batch.num_rows
             rejected = batch.filter(batch["flaw"].is_valid())
             flawed.update(number.as_py() for number in rejected["record_number"])
             yield batch
         if self.flawed is None:
             self.flawed = flawed
 
-    def chunks(self, messages: Iterable[bytes]) -> Iterator[list[Numbered]]:
+    def chunks(self, files: Iterable[tuple[int, Iterable[bytes]]]) -> Iterator[list[Numbered]]:
         """Numbered messages, some hundred at a time."""
         chunk: list[Numbered] = []
         size = 0
-        for number, message in enumerate(messages, 1):
-            if self.flawed is not None and number not in self.flawed:
-                continue
-            chunk.append((number, message))
-            size += len(message)
-            if len(chunk) == CHUNK_MESSAGES or size > CHUNK_BYTES:
-                yield chunk
-                chunk, size = [], 0
+        for before, blocks in files:
+            for number, message in enumerate(mail.cut_messages(blocks), before + 1):
+                if self.flawed is not None and number not in self.flawed:
+                    continue
+                chunk.append((number, message))
+                size += len(message)
+                if len(chunk) == CHUNK_MESSAGES or size > CHUNK_BYTES:
+                    yield chunk
+                    chunk, size = [], 0
         if chunk:
             yield chunk
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.landing.content import describe_mode
-from flows.landing.loads import Load, find_load
+from flows.landing.loads import Landed, Load
 from flows.landing.temporary import remove_leftovers
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sources import FILE_NAME, read_sources
@@ -117,8 +117,9 @@ def walk(
     Files are called by `name` (of the source, unless given) and what follows the folder.
     """
     name = name or source_name
+    landed = Landed(settings, source_name)
     for path in find_files(top, name, arrivals):
-        source_file = safe_name(f"{name}/{path.relative_to(top)}")
+        source_file = safe_name(f"{name}/{str(path)[len(str(top)) :].lstrip('/')}")
         try:
             status = path.stat()
         except OSError as error:
@@ -137,7 +138,7 @@ def walk(
         else:
             stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
             before, digest = seen.get(source_file, ((), ""))
-            if before == stamp and find_load(settings, source_name, digest):
+            if before == stamp and landed.find(digest):
                 arrivals.unchanged_count += 1
                 continue
             is_settled = now_ns - status.st_mtime_ns > SETTLED_SECONDS * 1_000_000_000
@@ -164,6 +165,8 @@ def find_files(top: Path, called: str, arrivals: Arrivals) -> Iterator[Path]:
 
 def safe_name(name: str) -> str:
     r"""A name that can be stored and printed: bytes that are no UTF-8 and control characters as `\x..`."""
+    if name.isascii() and name.isprintable():
+        return name
     decoded = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in decoded)
 

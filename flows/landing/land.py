@@ -1,11 +1,14 @@
-"""One raw file to Parquet: its records to `landing/`, what is none to `rejects/`, a load record counts both."""
+"""Raw files to Parquet: their records to `landing/`, what is none to `rejects/`, a load record counts both.
+
+Small files of one kind are landed together, as a pack; a large one is a pack of one.
+"""
 
 import os
-import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -13,14 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.landing import (
-    accounting,
     actions,
     dsn,
     events,
     exim,
     json_text,
     kumomta,
-    mail,
+    lines,
     mailgun,
     postfix,
     postmark,
@@ -28,13 +30,22 @@ from flows.landing import (
     sendgrid,
     ses,
     sparkpost,
-    tables,
 )
-from flows.landing.content import BLOCK_BYTES, Content, Reading, UnreadableError, open_content, prefetch
+from flows.landing.content import Content, Reading, UnreadableError, open_content, prefetch
 from flows.landing.inbox import Arrival, Known, Unreadable
-from flows.landing.lines import BOM, SCHEMA, Counter, split_lines
-from flows.landing.loads import Load, find_load, landing_path, load_path, rejects_path, write_load
-from flows.landing.source import NOT_AN_OBJECT, Context, Source, quote, text
+from flows.landing.lines import SCHEMA, pc
+from flows.landing.loads import Landed, Load, landing_path, load_path, name_pack, rejects_path, write_load
+from flows.landing.source import NOT_AN_OBJECT, Context, quote, text
+from flows.landing.splitting import (
+    NUMBER_MASK,
+    PLACE_BITS,
+    RawFile,
+    Splitting,
+    choose_splitting,
+    count_places,
+    refuse,
+    split_files,
+)
 from flows.landing.tables import ForeignFileError
 from flows.landing.temporary import hold_lock, temporary_folder
 from flows.settings import Settings
@@ -62,248 +73,310 @@ REJECT_COLUMNS = {
 DICTIONARY_VALUES = 1000
 """Distinct values up to which a column chunk gets a dictionary: beyond it, one costs more than it saves."""
 
+SMALL_BYTES = 1 << 20
+"""Files whose content is no larger are kept in memory, and landed together."""
+PACK_FILES = 10_000
+PACK_BYTES = 64 << 20
+"""So many of them, or of their bytes, are kept at once; one more file may be above it."""
+
+WRITTEN_OVER = "was written over while it was read; the next run takes it"
+
+NUMBERS = pa.schema([("record_number", pa.int64()), ("record_part", pa.int32())])
+
 SHOWN_BYTES = 4096
 """How much of a file of another kind goes into its reject; the file itself stays in the inbox."""
 
-KNOWN_KINDS = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"%PDF": "a PDF document",
-    b"PK\x03\x04": "a ZIP archive (or a file that is one inside, such as XLSX): take its files out",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive: take its files out",
-    b"PAR1": "a Parquet file",
-    b"SQLite format 3\x00": "an SQLite database",
-    b"\x7fELF": "a program",
-    b"\xff\xfe": "UTF-16; convert to UTF-8",
-    b"\xfe\xff": "UTF-16; convert to UTF-8",
-    b"\x04\x22\x4d\x18": "lz4-compressed data; decompress it or use zstd, gzip, bz2 or xz",
-}
+Outcome = Load | Known | Unreadable
+
+
+def land_file(settings: Settings, arrival: Arrival) -> Outcome:
+    """Land one file of the inbox by itself. See `land_files`."""
+    return land_files(settings, [arrival])[0]
+
+
+def land_files(settings: Settings, arrivals: Sequence[Arrival]) -> list[Outcome]:
+    """Land files of the inbox, unless their content is landed already; gives what became of each, in their order.
+
+    Several processes may land at once. A small file is read once. A larger one is read for the digest, which names
+    everything written, then for the records; once more where some were rejected, for those alone. What is read is
+    what the file held at first, even while it grows.
+    """
+    landing = Landing(settings)
+    for place, arrival in enumerate(arrivals):
+        landing.take(place, arrival)
+    landing.land_packs()
+    return [landing.outcomes[place] for place in range(len(arrivals))]
 
 
 @dataclass
-class Splitting:
-    """How a file's content becomes records: batches of one schema, to be had again for a second look."""
+class Pack:
+    """Files to be landed together: of each its place among the arrivals, its content, and how it is taken apart."""
 
-    source: Source
-    schema: pa.Schema
-    batches: Callable[[Reading, Counter], Iterator[pa.RecordBatch]]
-    is_by_line: bool = False
-    message: str | None = None
+    places: list[int] = field(default_factory=list)
+    files: list[RawFile] = field(default_factory=list)
+    splittings: list[Splitting] = field(default_factory=list)
 
+    def add(self, place: int, raw: RawFile, splitting: Splitting) -> None:
+        self.places.append(place)
+        self.files.append(raw)
+        self.splittings.append(splitting)
 
-def land_file(settings: Settings, arrival: Arrival) -> Load | Known | Unreadable:
-    """Land one file of the inbox, unless its content is landed already. Several may be landed at once.
-
-    Read twice: for the digest, which names everything written, then for the records; a third time where some were
-    rejected, for those alone. What is read is what the file held at first, even while it grows.
-    """
-    try:
-        with open_content(arrival.path) as content:
-            return land_content(settings, arrival, content)
-    except UnreadableError as error:
-        return Unreadable(arrival.source_file, str(error))
+    def without(self, digests: set[str]) -> "Pack":
+        """The files of other contents."""
+        rest = Pack()
+        for place, raw, splitting in zip(self.places, self.files, self.splittings, strict=True):
+            if raw.reading.digest not in digests:
+                rest.add(place, raw, splitting)
+        return rest
 
 
-def land_content(settings: Settings, arrival: Arrival, content: Content) -> Load | Known | Unreadable:
-    """Land an open file. See `land_file`."""
-    reading = content.measure()
-    name, digest = arrival.source_name, reading.digest
-    if find_load(settings, name, digest):
-        return Known(arrival.source_file, digest)
-    folder = settings.landing / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold_lock(settings, exclusive=False), temporary_folder(folder) as temporary:
-        landing = FileLanding(settings, arrival, content, reading, temporary)
-        load = landing.write()
-        if content.has_changed() and content.measure().digest != digest:
-            return Unreadable(arrival.source_file, "was written over while it was read; the next run takes it")
-        return publish(settings, load, temporary)
+class Landing:
+    """A sequence of files on their way, with `outcomes` by place among them."""
 
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.outcomes: dict[int, Outcome] = {}
+        self.landed: dict[str, Landed] = {}
+        self.packs: dict[Splitting, Pack] = {}
+        self.held_digests: set[tuple[str, str]] = set()
+        self.held_bytes = 0
 
-class FileLanding:
-    """The steps for one file, which share a connection, a temporary folder and one landing time."""
-
-    def __init__(
-        self, settings: Settings, arrival: Arrival, content: Content, reading: Reading, temporary: Path
-    ) -> None:
-        self.arrival = arrival
-        self.content = content
-        self.reading = reading
-        self.temporary = temporary
-        self.threads = settings.threads
-        self.landed_at = datetime.now(UTC).replace(tzinfo=None)
-        modified_at = datetime.fromtimestamp(content.status.st_mtime, UTC)
-        self.context = Context(self.landed_at, postfix.find_anchor_date(arrival.path.name, modified_at))
-        self.source = ALL_SOURCES[arrival.source_name]
-        self.connection = connect(settings)
-
-    def write(self) -> Load:
-        """Write `landing.parquet` and, if something was rejected, `rejects.parquet`; give their load record."""
-        counter = Counter()
-        message = self.reading.message
+    def take(self, place: int, arrival: Arrival) -> None:
+        """Land a large file now, and keep a small one for its pack."""
         try:
-            splitting = self.split(first_block(self.content))
-            self.source = splitting.source
-            landed, rejected = self.write_records(splitting, counter)
-            message = "; ".join(filter(None, (message, splitting.message))) or None
+            with open_content(arrival.path) as content:
+                if arrival.file_bytes > SMALL_BYTES or not self.take_small(place, arrival, content):
+                    self.land_alone(place, arrival, content)
+        except UnreadableError as error:
+            self.outcomes[place] = Unreadable(arrival.source_file, str(error))
+
+    def take_small(self, place: int, arrival: Arrival, content: Content) -> bool:
+        """Keep a file for its pack; false where its content is not small, or its kind is read by itself."""
+        found = content.read_small(SMALL_BYTES)
+        if found is None:
+            return False
+        reading, blocks = found
+        name, digest = arrival.source_name, reading.digest
+        if (name, digest) in self.held_digests or self.landed_of(name).find(digest):
+            self.outcomes[place] = Known(arrival.source_file, digest)
+            return True
+        if content.has_changed() and content.measure().digest != digest:
+            self.outcomes[place] = Unreadable(arrival.source_file, WRITTEN_OVER)
+            return True
+        raw = RawFile(arrival, reading, blocks[0] if blocks else b"", lambda: iter(blocks), find_day(arrival, content))
+        try:
+            splitting = choose_splitting(ALL_SOURCES[name], raw)
+        except ForeignFileError:
+            return False
+        if splitting.path:
+            return False
+        self.packs.setdefault(splitting, Pack()).add(place, raw, splitting)
+        self.held_digests.add((name, digest))
+        self.held_bytes += reading.content_bytes
+        if len(self.held_digests) >= PACK_FILES or self.held_bytes >= PACK_BYTES:
+            self.land_packs()
+        return True
+
+    def land_packs(self) -> None:
+        """Land what is kept, one pack after the other."""
+        for pack in self.packs.values():
+            self.land_pack(pack)
+        self.packs, self.held_digests, self.held_bytes = {}, set(), 0
+
+    def land_alone(self, place: int, arrival: Arrival, content: Content) -> None:
+        """Land an open file by itself."""
+        reading = content.measure()
+        if self.landed_of(arrival.source_name).find(reading.digest):
+            self.outcomes[place] = Known(arrival.source_file, reading.digest)
+            return
+        head = next(content.blocks(Reading()), b"")
+        raw = RawFile(arrival, reading, head, lambda: prefetch(content.blocks(Reading())), find_day(arrival, content))
+        try:
+            splitting = choose_splitting(ALL_SOURCES[arrival.source_name], raw)
         except ForeignFileError as error:
-            landed, rejected, counter.records = 0, 1, 1
-            message = "; ".join(filter(None, (message, f"of another kind: {error}")))
+            splitting = refuse(ALL_SOURCES[arrival.source_name], error)
+        pack = Pack()
+        pack.add(place, raw, splitting)
+        self.land_pack(pack, content)
+
+    def land_pack(self, pack: Pack, content: Content | None = None) -> None:
+        """Write and publish a pack; `content` is there where its one file is read as it is written.
+
+        What another process landed meanwhile is left out, and the others are written anew as a pack without it.
+        """
+        source_name = pack.files[0].arrival.source_name
+        folder = self.settings.landing / source_name
+        folder.mkdir(parents=True, exist_ok=True)
+        while pack.files:
+            with hold_lock(self.settings, exclusive=False), temporary_folder(folder) as temporary:
+                loads = PackWriter(self.settings, pack, temporary).write()
+                if content and content.has_changed() and content.measure().digest != loads[0].file_digest:
+                    self.outcomes[pack.places[0]] = Unreadable(loads[0].source_file, WRITTEN_OVER)
+                    return
+                known = publish(self.settings, self.landed_of(source_name), loads, temporary)
+            for place, load in zip(pack.places, loads, strict=True):
+                is_known = load.file_digest in known
+                self.outcomes[place] = Known(load.source_file, load.file_digest) if is_known else load
+            pack = pack.without(known) if known else Pack()
+
+    def landed_of(self, source_name: str) -> Landed:
+        """What has landed of a source, as far as this process knows."""
+        if source_name not in self.landed:
+            self.landed[source_name] = Landed(self.settings, source_name)
+        return self.landed[source_name]
+
+
+class PackWriter:
+    """The steps for the files of a pack, which share a connection, a temporary folder and one landing time."""
+
+    def __init__(self, settings: Settings, pack: Pack, temporary: Path) -> None:
+        self.files = pack.files
+        self.splittings = pack.splittings
+        self.source = pack.splittings[0].source
+        self.temporary = temporary
+        self.landed_at = datetime.now(UTC).replace(tzinfo=None)
+        self.context = Context(self.landed_at, pack.files[0].anchor_date)
+        self.mailbox = dsn.Mailbox(self.context, settings.threads)
+        self.digests = [raw.reading.digest for raw in pack.files]
+        self.connection = connect(settings)
+        self.is_single = len(pack.files) == 1
+        if not self.is_single:
+            # by Arrow: of a list that is a parameter DuckDB looks at each text for long
+            names = [raw.arrival.source_file for raw in pack.files]
+            files = pa.RecordBatch.from_pydict({"names": [names], "digests": [self.digests]})
+            with self.register("files", files.schema, [files]):
+                self.connection.execute("set variable source_files = (select names from files)")
+            with self.register("files", files.schema, [files]):
+                self.connection.execute("set variable file_digests = (select digests from files)")
+
+    def write(self) -> list[Load]:
+        """Write `landing.parquet` and, if something was rejected, `rejects.parquet`; give each file's load record."""
+        messages = [splitting.message for splitting in self.splittings]
+        try:
+            read = self.write_records()
+        except ForeignFileError as error:  # of a file that is alone
+            messages, read = [f"of another kind: {error}"], Counter({0: 1})
             self.write_foreign(str(error))
         finally:
             self.connection.close()
-        if not self.reading.content_bytes:
-            message = message or "an empty file"
-        return Load(
-            source_name=self.arrival.source_name,
-            source_file=self.arrival.source_file,
-            file_digest=self.reading.digest,
-            file_bytes=self.reading.stored_bytes,
-            compression=self.reading.compression,
-            records_read=counter.records,
-            records_landed=landed,
-            records_rejected=rejected,
-            landing_bytes=(self.temporary / "landing.parquet").stat().st_size,
-            is_complete=self.reading.is_complete,
-            message=message,
-            landed_at=self.landed_at.isoformat(timespec="microseconds") + "Z",
-        )
-
-    def split(self, head: bytes) -> Splitting:
-        """Choose how to take the file apart, by its first block; `ForeignFileError` if the source has no such files."""
-        source = self.source
-        if source.name == "events" and head.startswith(tables.PARQUET_MAGIC):
-            if self.reading.compression != "none":
-                raise ForeignFileError(f"a Parquet file inside {self.reading.compression}: decompress it")
-            return Splitting(
-                events.TABLE,
-                tables.table_schema(source.fields),
-                lambda reading, counter: tables.split_parquet(self.content.path, source.fields, counter),
-            )
-        kind = next((kind for magic, kind in KNOWN_KINDS.items() if head.startswith(magic)), None)
-        if kind:
-            raise ForeignFileError(kind)
-        if source.form == "mail":
-            if head.strip() and not mail.is_mail(head):
-                raise ForeignFileError("neither a mail nor a mailbox, it begins with no header field: " + show(head))
-            mailbox = dsn.Mailbox(self.context, self.threads)
-            return Splitting(
-                source, dsn.BATCH_SCHEMA, lambda reading, counter: mailbox.batches(self.blocks(reading), counter)
-            )
-        if source.form == "lines":
-            if head.strip() and not re.search(source.line_prefix.encode(), head.removeprefix(BOM), re.MULTILINE):
-                raise ForeignFileError(
-                    f"no line of its first {BLOCK_BYTES >> 20} MiB begins like {source.line_kind}: " + show(head)
+        landed, rejected = self.count_written("landing"), self.count_written("rejects")
+        landing_bytes = (self.temporary / "landing.parquet").stat().st_size
+        pack = None if self.is_single else name_pack(self.digests)
+        loads = []
+        for place, (raw, said) in enumerate(zip(self.files, messages, strict=True)):
+            reading = raw.reading
+            message = "; ".join(filter(None, (reading.message, said))) or None
+            loads.append(
+                Load(
+                    source_name=raw.arrival.source_name,
+                    source_file=raw.arrival.source_file,
+                    file_digest=reading.digest,
+                    file_bytes=reading.stored_bytes,
+                    compression=reading.compression,
+                    records_read=read[place],
+                    records_landed=landed[reading.digest],
+                    records_rejected=rejected[reading.digest],
+                    landing_bytes=landing_bytes,
+                    is_complete=reading.is_complete,
+                    message=message or (None if reading.content_bytes else "an empty file"),
+                    landed_at=self.landed_at.isoformat(timespec="microseconds") + "Z",
+                    pack=pack,
                 )
-            return Splitting(
-                source,
-                SCHEMA,
-                lambda reading, counter: split_lines(self.blocks(reading), counter, source.is_finished),
-                is_by_line=True,
             )
-        if source is powermta.SOURCE:
-            if head.strip():
-                accounting.read_header(head, source.fields)
-            return Splitting(
-                source,
-                tables.table_schema(source.fields),
-                # rows are rejected in the second look, and only there their text is wanted
-                lambda reading, counter: accounting.split_accounting(
-                    self.blocks(reading),
-                    source.fields,
-                    counter,
-                    with_lines=(self.temporary / "whole.parquet").exists(),
-                ),
-            )
-        if head.strip() and not re.search(rb"^\s*[\[{]", head.removeprefix(BOM), re.MULTILINE):
-            if source.name == "events" and b"\0" not in head:
-                header = tables.read_header(head, source.fields)
-                return Splitting(
-                    events.TABLE,
-                    tables.table_schema(source.fields),
-                    lambda reading, counter: tables.split_csv(self.blocks(reading), header, source.fields, counter),
-                    message=f"unknown columns passed over: {', '.join(header.unknown)}" if header.unknown else None,
-                )
-            raise ForeignFileError(f"no line of its first {BLOCK_BYTES >> 20} MiB begins like JSON: " + show(head))
-        if json_text.is_document(head):
-            return Splitting(
-                source,
-                SCHEMA,
-                lambda reading, counter: json_text.split_document(self.blocks(reading), counter, source.list_key),
-            )
-        return Splitting(
-            source,
-            SCHEMA,
-            lambda reading, counter: json_text.split_lists(
-                split_lines(self.blocks(reading), counter), counter, source.list_key
-            ),
-            is_by_line=True,
-        )
+        return loads
 
-    def blocks(self, reading: Reading) -> Iterator[bytes]:
-        return prefetch(self.content.blocks(reading))
+    def write_records(self) -> Counter[int]:
+        """Land what can be; then take apart the lines, if any, that hold several objects, and land their pieces.
 
-    def write_records(self, splitting: Splitting, counter: Counter) -> tuple[int, int]:
-        """Land what can be; then take apart the lines, if any, that hold several objects, and land their pieces."""
-        landed = self.land_stream("whole", splitting, counter)
-        if landed == counter.records:
+        Gives the number of records read, by their file's place.
+        """
+        first = self.splittings[0]
+        read: Counter[int] = Counter()
+        landed = self.land_stream("whole", first, self.stream, read)
+        if landed == read.total():
             (self.temporary / "whole.parquet").rename(self.temporary / "landing.parquet")
-            return landed, 0
-        pieces = Counter()
+            return read
+        pieces: Counter[int] = Counter()
         landed_pieces = 0
-        lines_taken_apart = self.count_splittable() if self.source.form == "json" else 0
-        if lines_taken_apart:
-            taken_apart = Splitting(self.source, SCHEMA, lambda reading, counter: self.take_apart(counter))
-            landed_pieces = self.land_stream("pieces", taken_apart, pieces)
-            counter.records += pieces.records - lines_taken_apart
+        taken_apart = self.count_taken_apart() if self.source.form == "json" else Counter()
+        if taken_apart:
+            of_lines = Splitting(self.source, SCHEMA, None)
+            landed_pieces = self.land_stream("pieces", of_lines, lambda is_second: self.take_apart(), pieces)
         parts = [name for name, count in (("whole", landed), ("pieces", landed_pieces)) if count] or ["whole"]
         self.concatenate("landing", parts, LANDING_COLUMNS[self.source.name])
-        rests = ["whole"] + (["pieces"] if landed_pieces < pieces.records else [])
-        rejected = self.concatenate("rejects", [f"{name}-rest" for name in rests], REJECT_COLUMNS, "not is_taken_apart")
-        return landed + landed_pieces, rejected
+        rests = ["whole"] + (["pieces"] if landed_pieces < pieces.total() else [])
+        self.concatenate("rejects", [f"{name}-rest" for name in rests], REJECT_COLUMNS, "not is_taken_apart")
+        read.update(pieces)
+        read.subtract(taken_apart)
+        return read
 
-    def land_stream(self, name: str, splitting: Splitting, counter: Counter) -> int:
+    def stream(self, is_second: bool) -> Iterator[pa.RecordBatch]:
+        return split_files(self.splittings, self.files, self.mailbox, is_second=is_second)
+
+    def land_stream(
+        self, name: str, splitting: Splitting, stream: Callable[[bool], Iterator[pa.RecordBatch]], read: Counter[int]
+    ) -> int:
         """Write the good records to `<name>.parquet` and, in a second look, any others to `<name>-rest.parquet`."""
-        with self.register("stream", splitting.schema, splitting.batches(Reading(), counter)):
+        with self.register("stream", splitting.schema, self.count(stream(False), read)):
             landed = self.copy(
                 name,
                 f"with lines as (select * from stream),{self.source.judge(self.context)}"
                 f" select {self.landing_columns()} from judged where reject_reason is null",
             )
-        if landed < counter.records:
-            numbers = parquet_reader(self.temporary / f"{name}.parquet", ["record_number", "record_part"])
+        if landed < read.total():
             # A line of several objects is taken apart, but only once, and only where lines are the unit of the file.
             is_splittable = str(splitting.is_by_line and name == "whole").lower()
             with (
-                self.register("landed", numbers.schema, numbers),
-                self.register("stream", splitting.schema, splitting.batches(Reading(), Counter())),
+                self.register("landed", NUMBERS, self.landed_numbers(name)),
+                self.register("stream", splitting.schema, stream(True)),
             ):
                 self.copy(
                     f"{name}-rest",
                     "with lines as (select * from stream anti join landed using (record_number, record_part)),"
                     f"{self.source.judge(self.context)} select {self.reject_columns()},"
-                    f" {is_splittable} and raw is null and record_part = 1"
+                    f" record_number as stream_number, {is_splittable} and raw is null and record_part = 1"
                     f" and reject_reason = {text(NOT_AN_OBJECT)} as is_taken_apart"
                     " from judged",
                 )
         return landed
 
-    def count_splittable(self) -> int:
-        reader = parquet_reader(self.temporary / "whole-rest.parquet", ["is_taken_apart"])
-        return sum(batch.filter(batch["is_taken_apart"]).num_rows for batch in reader)
+    def count(self, batches: Iterator[pa.RecordBatch], read: Counter[int]) -> Iterator[pa.RecordBatch]:
+        """The same batches, their records counted by the place of their file."""
+        for batch in batches:
+            read.update({0: batch.num_rows} if self.is_single else count_places(batch["record_number"]))
+            yield batch
 
-    def take_apart(self, counter: Counter) -> Iterator[pa.RecordBatch]:
+    def landed_numbers(self, name: str) -> Iterator[pa.RecordBatch]:
+        """Number and part of the landed records, as they were in the stream."""
+        columns = ["record_number", "record_part", *([] if self.is_single else ["file_digest"])]
+        for batch in parquet_reader(self.temporary / f"{name}.parquet", columns):
+            numbers = batch["record_number"]
+            if not self.is_single:
+                places = pc.index_in(batch["file_digest"], value_set=pa.array(self.digests)).cast(pa.int64())
+                numbers = pc.add(numbers, pc.shift_left(places, PLACE_BITS))
+            yield pa.RecordBatch.from_arrays([numbers, batch["record_part"]], schema=NUMBERS)
+
+    def chosen_lines(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Of the lines that hold several objects, some columns."""
+        for batch in parquet_reader(self.temporary / "whole-rest.parquet", [*columns, "is_taken_apart"]):
+            yield batch.filter(batch["is_taken_apart"])
+
+    def count_taken_apart(self) -> Counter[int]:
+        """Lines that hold several objects, by the place of their file."""
+        found: Counter[int] = Counter()
+        for batch in self.chosen_lines(["stream_number"]):
+            found.update(count_places(batch["stream_number"]))
+        return found
+
+    def take_apart(self) -> Iterator[pa.RecordBatch]:
         """The objects of the lines that hold more than one."""
-
-        def rows() -> Iterator[json_text.Row]:
-            columns = ["record_number", "record", "is_taken_apart"]
-            for batch in parquet_reader(self.temporary / "whole-rest.parquet", columns):
-                chosen = batch.filter(batch["is_taken_apart"])
-                for number, record in zip(chosen["record_number"], chosen["record"], strict=True):
-                    yield from json_text.split_line(number.as_py(), record.as_py().decode())
-
-        return json_text.batches(json_text.open_rows(rows(), self.source.list_key), counter)
+        rows = (
+            row
+            for batch in self.chosen_lines(["stream_number", "record"])
+            for number, record in zip(batch["stream_number"], batch["record"], strict=True)
+            for row in json_text.split_line(number.as_py(), record.as_py().decode())
+        )
+        return json_text.batches(json_text.open_rows(rows, self.source.list_key), lines.Counter())
 
     def write_foreign(self, found: str) -> None:
         """No landed record, and one reject that says what the file is."""
@@ -311,13 +384,12 @@ class FileLanding:
             f"null::{kind} as {quote(name)}" for name, kind in LANDING_COLUMNS[self.source.name].items()
         )
         self.copy("landing", f"select {landing} where false")
-        head = first_block(self.content)[:SHOWN_BYTES]
-        reject = pa.RecordBatch.from_arrays([pa.array([head], pa.binary())], ["raw"])
+        reject = pa.RecordBatch.from_arrays([pa.array([self.files[0].head[:SHOWN_BYTES]], pa.binary())], ["raw"])
         with self.register("file", reject.schema, iter([reject])):
             self.copy(
                 "rejects",
-                f"select {self.reject_constants()}, 0::bigint as record_number, 1::integer as record_part,"
-                f" {text('a file of another kind: ' + found)} as reason, raw as record,"
+                f"select {text(self.source.name)} as source_name, {self.file_columns()}, 0::bigint as record_number,"
+                f" 1::integer as record_part, {text('a file of another kind: ' + found)} as reason, raw as record,"
                 f" {self.landed_literal()} as landed_at"
                 " from file",
             )
@@ -326,8 +398,7 @@ class FileLanding:
         """The select list of a landing file."""
         return (
             ", ".join(map(quote, self.source.fields))
-            + f", {text(self.arrival.source_file)} as source_file, {text(self.reading.digest)} as file_digest,"
-            f" record_number, record_part, {self.landed_literal()} as landed_at"
+            + f", {self.file_columns()}, {self.number_column()}, record_part, {self.landed_literal()} as landed_at"
         )
 
     def reject_columns(self) -> str:
@@ -335,18 +406,33 @@ class FileLanding:
         row = ", ".join(f"{quote(name)}: {quote(name)}" for name in self.source.fields)
         record = f"coalesce(line, to_json({{{row}}})::varchar)" if self.source.form == "table" else "line"
         return (
-            f"{self.reject_constants()}, record_number, record_part, reject_reason as reason,"
-            f" coalesce(raw, encode({record})) as record, {self.landed_literal()} as landed_at"
+            f"{text(self.source.name)} as source_name, {self.file_columns()}, {self.number_column()}, record_part,"
+            f" reject_reason as reason, coalesce(raw, encode({record})) as record, {self.landed_literal()} as landed_at"
         )
 
-    def reject_constants(self) -> str:
-        return (
-            f"{text(self.source.name)} as source_name, {text(self.arrival.source_file)} as source_file,"
-            f" {text(self.reading.digest)} as file_digest"
-        )
+    def file_columns(self) -> str:
+        """The name and digest of a record's file; of a pack they are found by the file's place."""
+        if self.is_single:
+            file = self.files[0]
+            return f"{text(file.arrival.source_file)} as source_file, {text(file.reading.digest)} as file_digest"
+        place = f"[(record_number >> {PLACE_BITS}) + 1]"
+        return f"getvariable('source_files'){place} as source_file, getvariable('file_digests'){place} as file_digest"
+
+    def number_column(self) -> str:
+        return "record_number" if self.is_single else f"record_number & {NUMBER_MASK} as record_number"
 
     def landed_literal(self) -> str:
         return f"timestamp '{self.landed_at.isoformat(sep=' ')}'"
+
+    def count_written(self, name: str) -> Counter[str]:
+        """The rows of a written file by the digest of their raw file; none where there is no such file."""
+        path = self.temporary / f"{name}.parquet"
+        if not path.exists():
+            return Counter()
+        if self.is_single:
+            return Counter({self.digests[0]: pq.read_metadata(path).num_rows})
+        counts = pc.value_counts(pq.read_table(path, columns=["file_digest"]).column(0))
+        return Counter(dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)))
 
     def concatenate(self, name: str, parts: list[str], columns: dict[str, str], condition: str = "true") -> int:
         """Files of the temporary folder one after the other as a new one; returns its rows."""
@@ -407,16 +493,6 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def first_block(content: Content) -> bytes:
-    """The begin of the content, for a look at its kind."""
-    return next(content.blocks(Reading()), b"")
-
-
-def show(head: bytes) -> str:
-    """How a text begins, harmless to print."""
-    return ascii(head.lstrip()[:40].decode("utf-8", "replace"))
-
-
 def parquet_reader(path: Path, columns: list[str] | None = None) -> pa.RecordBatchReader:
     """A Parquet file as a stream. Not by its name in SQL, where a home named `[x]` would be a pattern."""
     file = pq.ParquetFile(path)
@@ -425,30 +501,40 @@ def parquet_reader(path: Path, columns: list[str] | None = None) -> pa.RecordBat
     return pa.RecordBatchReader.from_batches(chosen, file.iter_batches(columns=columns))
 
 
-def publish(settings: Settings, load: Load, temporary: Path) -> Load | Known:
-    """Give the files their names, the load record last; or leave them, where the same content was landed meanwhile."""
-    name, digest = load.source_name, load.file_digest
-    rejects = rejects_path(settings, name, digest)
+def find_day(arrival: Arrival, content: Content) -> date:
+    """The latest day that a file can speak of."""
+    return postfix.find_anchor_date(arrival.path.name, datetime.fromtimestamp(content.status.st_mtime, UTC))
+
+
+def publish(settings: Settings, landed: Landed, loads: list[Load], temporary: Path) -> set[str]:
+    """Give a pack's files their names, the load record last. Gives the digests of what was landed meanwhile.
+
+    If there are any, nothing was published: a content must not lie in two packs.
+    """
+    source_name, name = loads[0].source_name, loads[0].landing_name
+    rejects = rejects_path(settings, source_name, name)
     rejects.parent.mkdir(parents=True, exist_ok=True)
     record = temporary / "load.json"
-    write_load(record, load)
+    write_load(record, loads)
     for path in (temporary / "landing.parquet", temporary / "rejects.parquet"):
         if path.exists():
             sync(path)
     with hold_lock(settings, exclusive=True, kind="publish"):
-        if find_load(settings, name, digest):
-            return Known(load.source_file, digest)
-        if load.records_rejected:
+        landed.refresh()
+        known = {load.file_digest for load in loads if landed.find(load.file_digest)}
+        if known:
+            return known
+        if any(load.records_rejected for load in loads):
             (temporary / "rejects.parquet").replace(rejects)
             sync(rejects.parent)
         else:
             rejects.unlink(missing_ok=True)  # of an earlier try that was killed before it was counted
-        landing = landing_path(settings, name, digest)
+        landing = landing_path(settings, source_name, name)
         (temporary / "landing.parquet").replace(landing)
         sync(landing.parent)
-        record.replace(load_path(settings, name, digest))
+        record.replace(load_path(settings, source_name, name))
         sync(landing.parent)
-    return load
+    return known
 
 
 def sync(path: Path) -> None:

@@ -1,16 +1,27 @@
-"""Load records: what became of each landed file. The record is written last; with it a file counts as landed."""
+"""Load records: what became of each landed file. The record is written last; with it its files count as landed.
 
+A file has its own record, or shares one, as it shares the Parquet file, with the others of its *pack*.
+"""
+
+import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from flows.settings import ACTIONS, SOURCES, Settings
 
+PACK_PREFIX = "pack-"
+
 
 @dataclass(frozen=True)
 class Load:
-    """One landed file. `records_read` is what the splitter gave, the others what was written: they can differ."""
+    """One landed file. `records_read` is what the splitter gave, the others what was written: they can differ.
+
+    `pack` names what it was landed in together with others, whose `landing_bytes` it shares.
+    """
 
     source_name: str
     source_file: str
@@ -24,51 +35,122 @@ class Load:
     is_complete: bool
     message: str | None
     landed_at: str
+    pack: str | None = None
+
+    @property
+    def landing_name(self) -> str:
+        """What the files that hold its records are called."""
+        return self.pack or self.file_digest
 
 
-def landing_path(settings: Settings, source_name: str, digest: str) -> Path:
-    """Where the records of a content lie."""
-    return settings.landing / source_name / f"{digest}.parquet"
+def name_pack(digests: Iterable[str]) -> str:
+    """The name of a pack of several contents: the same ones have the same name."""
+    return PACK_PREFIX + hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
-def load_path(settings: Settings, source_name: str, digest: str) -> Path:
-    """Where the load record of a content lies."""
-    return settings.landing / source_name / f"{digest}.json"
+def landing_path(settings: Settings, source_name: str, landing_name: str) -> Path:
+    """Where the records of a content, or of a pack, lie."""
+    return settings.landing / source_name / f"{landing_name}.parquet"
 
 
-def rejects_path(settings: Settings, source_name: str, digest: str) -> Path:
-    """Where the rejected records of a content lie, if there are any."""
-    return settings.rejects / source_name / f"{digest}.parquet"
+def load_path(settings: Settings, source_name: str, landing_name: str) -> Path:
+    """Where the load record of a content, or of a pack, lies."""
+    return settings.landing / source_name / f"{landing_name}.json"
 
 
-def find_load(settings: Settings, source_name: str, digest: str) -> Load | None:
-    """The load record of a content that is landed and whole: one whose files were cut or lost counts as not landed."""
+def rejects_path(settings: Settings, source_name: str, landing_name: str) -> Path:
+    """Where the rejected records of a content, or of a pack, lie, if there are any."""
+    return settings.rejects / source_name / f"{landing_name}.parquet"
+
+
+class Landed:
+    """What has landed of one source, as its load records tell now, or at the last `refresh`."""
+
+    def __init__(self, settings: Settings, source_name: str) -> None:
+        self.settings = settings
+        self.source_name = source_name
+        self.singles: set[str] = set()
+        self.packs: list[tuple[Load, ...]] = []
+        self.by_digest: dict[str, Load] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again: other processes may have landed something meanwhile, or somebody removed it."""
+        folder = self.settings.landing / self.source_name
+        names = [path.name for path in folder.glob("*.json")]
+        self.singles = {name.removesuffix(".json") for name in names if not name.startswith(PACK_PREFIX)}
+        packs = [
+            pack
+            for name in sorted(names)
+            if name.startswith(PACK_PREFIX) and (pack := read_pack(folder / name)) and is_whole(self.settings, pack)
+        ]
+        if len(packs) != len(self.packs) or any(new is not old for new, old in zip(packs, self.packs, strict=True)):
+            self.packs = packs
+            # of two packs that hold a content (one was lost and put back) the first counts
+            self.by_digest = {load.file_digest: load for pack in reversed(packs) for load in pack}
+
+    def find(self, digest: str) -> Load | None:
+        """The load of a content that is landed and whole: one whose files were cut or lost counts as not landed."""
+        load = find_single(self.settings, self.source_name, digest) if digest in self.singles else None
+        return load or self.by_digest.get(digest)
+
+    def all(self) -> list[Load]:
+        """Every content's load, by digest."""
+        singles = (find_single(self.settings, self.source_name, name) for name in self.singles)
+        found = self.by_digest | {load.file_digest: load for load in singles if load}
+        return [found[digest] for digest in sorted(found)]
+
+
+def find_single(settings: Settings, source_name: str, digest: str) -> Load | None:
+    """The load of a content that was landed by itself, if it is whole."""
     try:
         load = Load(**json.loads(load_path(settings, source_name, digest).read_bytes()))
-        landing_bytes = landing_path(settings, source_name, digest).stat().st_size
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    if landing_bytes != load.landing_bytes:
-        return None
-    if load.records_rejected and not rejects_path(settings, source_name, digest).is_file():
-        return None
-    return load
+    return load if is_whole(settings, [load]) else None
 
 
-def write_load(path: Path, load: Load) -> None:
-    """Write a load record durably."""
+def read_pack(path: Path) -> tuple[Load, ...]:
+    """The loads of a pack; none where its record is gone or damaged."""
+    try:
+        status = path.stat()
+        return parse_pack(path, (status.st_size, status.st_mtime_ns, status.st_ino))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return ()
+
+
+@lru_cache(maxsize=1024)
+def parse_pack(path: Path, stamp: tuple[int, int, int]) -> tuple[Load, ...]:
+    """As `read_pack`, once for each `stamp`: a pack's record holds thousands of loads and never changes."""
+    return tuple(Load(**load) for load in json.loads(path.read_bytes())["loads"])
+
+
+def is_whole(settings: Settings, loads: Iterable[Load]) -> bool:
+    """Whether the files that some loads share are there as they were written."""
+    first, *others = loads
+    try:
+        landing_bytes = landing_path(settings, first.source_name, first.landing_name).stat().st_size
+    except FileNotFoundError:
+        return False
+    if landing_bytes != first.landing_bytes:
+        return False
+    is_rejected = any(load.records_rejected for load in (first, *others))
+    return not is_rejected or rejects_path(settings, first.source_name, first.landing_name).is_file()
+
+
+def write_load(path: Path, loads: list[Load]) -> None:
+    """Write a load record durably: of one file by itself, or of a pack."""
+    records = [vars(load) for load in loads]
     with path.open("w", encoding="utf-8") as file:
-        json.dump(asdict(load), file, indent=1)
-        file.write("\n")
+        if loads[0].pack:
+            # a load a line
+            file.write('{"loads": [\n' + ",\n".join(json.dumps(record) for record in records) + "\n]}\n")
+        else:
+            file.write(json.dumps(records[0], indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_loads(settings: Settings) -> list[Load]:
     """Give all landed files, by source and digest."""
-    return [
-        load
-        for source_name in (*SOURCES, ACTIONS)
-        for path in sorted((settings.landing / source_name).glob("*.json"))
-        if (load := find_load(settings, source_name, path.stem))
-    ]
+    return [load for source_name in (*SOURCES, ACTIONS) for load in Landed(settings, source_name).all()]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.landing.loads import PACK_PREFIX
 from flows.settings import Settings
 
 TEMPORARY_PREFIX = ".landing-"
@@ -35,7 +36,10 @@ def hold_lock(settings: Settings, *, exclusive: bool, kind: str = "work") -> Ite
 
 
 def remove_leftovers(settings: Settings) -> None:
-    """Remove the temporary folders of runs that were killed; none while another process is landing."""
+    """Remove what killed runs left: temporary folders, and packs without a load record, which nobody would read.
+
+    Nothing is removed while another process is landing.
+    """
     if not settings.landing.is_dir():
         return
     with (settings.landing / ".work.lock").open("a") as file:
@@ -45,3 +49,7 @@ def remove_leftovers(settings: Settings) -> None:
             return
         for folder in settings.landing.glob(f"*/{TEMPORARY_PREFIX}*"):
             shutil.rmtree(folder, ignore_errors=True)
+        for top in (settings.landing, settings.rejects):
+            for path in top.glob(f"*/{PACK_PREFIX}*.parquet"):
+                if not (settings.landing / path.parent.name / f"{path.stem}.json").exists():
+                    path.unlink(missing_ok=True)

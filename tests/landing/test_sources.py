@@ -143,7 +143,7 @@ def test_a_file_that_is_not_one_object_a_line(
     monkeypatch.setattr("flows.landing.content.BLOCK_BYTES", block_bytes)
     if block_bytes < 100:
         # The kind is judged by the first block, which is never this small.
-        monkeypatch.setattr("flows.landing.land.json_text.is_document", lambda head: True)
+        monkeypatch.setattr("flows.landing.json_text.is_document", lambda head: True)
     texts = [kumo(id="1", sender="ünï@example.com"), TRAP, kumo(id="3")]
     load = home.land_one("kumomta/document", render(texts).encode())
     assert load.records_rejected == 0

@@ -49,11 +49,11 @@ def stage(
     folder: Path, source: str, loads: list[landing.Load], variables: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """Rows of the staging model over what was landed."""
-    paths = [folder / "landing" / source / f"{load.file_digest}.parquet" for load in loads]
+    files = {folder / "landing" / source / f"{load.landing_name}.parquet": None for load in loads}
     queries = compiled(json.dumps(variables or {}))
     with duckdb.connect(":memory:") as connection:
         connection.execute("set TimeZone = 'UTC'; attach ':memory:' as work; use work; create schema landing")
-        connection.execute(build._view(source, landing.LANDING_COLUMNS[source], paths))
+        connection.execute(build._view(source, landing.LANDING_COLUMNS[source], files))
         if lines := queries.get(f"stg_{source}__lines"):  # of sources that are taken apart before they are read
             connection.execute(f"create schema staging; create view staging.stg_{source}__lines as {lines}")
         query = queries[f"stg_{source}__events"]

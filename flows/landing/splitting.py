@@ -1,0 +1,235 @@
+"""How a file's content becomes records: chosen by its first block, the same for all files of a pack."""
+
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from flows.landing import accounting, dsn, events, json_text, mail, powermta, tables
+from flows.landing.content import BLOCK_BYTES, Reading
+from flows.landing.inbox import Arrival
+from flows.landing.lines import BOM, SCHEMA, Counter, flawed_batch, pc, split_lines, text_batch
+from flows.landing.source import Source
+from flows.landing.tables import ForeignFileError
+
+PLACE_BITS = 40
+"""In a stream of several files the bits of `record_number` from here on are the file's place among them."""
+NUMBER_MASK = (1 << PLACE_BITS) - 1
+
+GATHERED_ROWS = 16384
+GATHERED_BYTES = 4 << 20
+"""Small batches are put together until they hold so much: each costs the engine the same, however small it is."""
+
+KNOWN_KINDS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive (or a file that is one inside, such as XLSX): take its files out",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive: take its files out",
+    b"PAR1": "a Parquet file",
+    b"SQLite format 3\x00": "an SQLite database",
+    b"\x7fELF": "a program",
+    b"\xff\xfe": "UTF-16; convert to UTF-8",
+    b"\xfe\xff": "UTF-16; convert to UTF-8",
+    b"\x04\x22\x4d\x18": "lz4-compressed data; decompress it or use zstd, gzip, bz2 or xz",
+}
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file that was read once: for its digest, and where it is small for its blocks too."""
+
+    arrival: Arrival
+    reading: Reading
+    head: bytes
+    """The first block."""
+    blocks: Callable[[], Iterator[bytes]]
+    anchor_date: date
+
+
+Splitter = Callable[[Iterable[bytes], bool], Iterator[pa.RecordBatch]]
+"""Blocks to batches; the flag says that it is the second look, for what is rejected."""
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How a file's content becomes batches of one schema. Mail has no `split`: see `split_files`.
+
+    Files can be landed together if their splittings are equal in what is compared.
+    """
+
+    source: Source
+    schema: pa.Schema = field(compare=False)
+    split: Splitter | None = field(compare=False)
+    is_by_line: bool = False
+    anchor_date: date | None = None
+    path: str | None = None
+    """Of a file that is read by its name, and therefore lands alone."""
+    message: str | None = field(default=None, compare=False)
+
+
+def choose_splitting(source: Source, raw: RawFile) -> Splitting:
+    """Choose by the first block; `ForeignFileError` if the source has no such files."""
+    head, fields = raw.head, source.fields
+    if source.name == "events" and head.startswith(tables.PARQUET_MAGIC):
+        if raw.reading.compression != "none":
+            raise ForeignFileError(f"a Parquet file inside {raw.reading.compression}: decompress it")
+        path = raw.arrival.path
+
+        def split_parquet(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
+            return tables.split_parquet(path, fields, Counter())
+
+        return Splitting(events.TABLE, tables.table_schema(fields), split_parquet, path=str(path))
+    kind = next((kind for magic, kind in KNOWN_KINDS.items() if head.startswith(magic)), None)
+    if kind:
+        raise ForeignFileError(kind)
+    if source.form == "mail":
+        if head.strip() and not mail.is_mail(head):
+            raise ForeignFileError("neither a mail nor a mailbox, it begins with no header field: " + show(head))
+        return Splitting(source, dsn.BATCH_SCHEMA, None)
+    if source.form == "lines":
+        if head.strip() and not re.search(source.line_prefix.encode(), head.removeprefix(BOM), re.MULTILINE):
+            raise ForeignFileError(
+                f"no line of its first {BLOCK_BYTES >> 20} MiB begins like {source.line_kind}: " + show(head)
+            )
+
+        def split_log(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
+            return split_lines(blocks, Counter(), source.is_finished)
+
+        anchor_date = raw.anchor_date if "anchor_date" in source.columns else None
+        return Splitting(source, SCHEMA, split_log, is_by_line=True, anchor_date=anchor_date)
+    if source is powermta.SOURCE:
+        if head.strip():
+            accounting.read_header(head, fields)
+
+        def split_accounting(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
+            # rows are rejected in the second look, and only there their text is wanted
+            return accounting.split_accounting(blocks, fields, Counter(), with_lines=is_second)
+
+        return Splitting(source, tables.table_schema(fields), split_accounting)
+    if head.strip() and not re.search(rb"^\s*[\[{]", head.removeprefix(BOM), re.MULTILINE):
+        if source.name == "events" and b"\0" not in head:
+            header = tables.read_header(head, fields)
+
+            def split_csv(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
+                return tables.split_csv(blocks, header, fields, Counter())
+
+            message = f"unknown columns passed over: {', '.join(header.unknown)}" if header.unknown else None
+            return Splitting(events.TABLE, tables.table_schema(fields), split_csv, message=message)
+        raise ForeignFileError(f"no line of its first {BLOCK_BYTES >> 20} MiB begins like JSON: " + show(head))
+    if json_text.is_document(head):
+
+        def split_document(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
+            return json_text.split_document(blocks, Counter(), source.list_key)
+
+        return Splitting(source, SCHEMA, split_document)
+    return Splitting(source, SCHEMA, lambda blocks, is_second: split_lines(blocks, Counter()), is_by_line=True)
+
+
+def refuse(source: Source, error: ForeignFileError) -> Splitting:
+    """The splitting of a file that the source has no use for: it raises the error."""
+
+    def split_none(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
+        raise error
+
+    has_fields = source.form in ("mail", "table")
+    return Splitting(source, tables.table_schema(source.fields) if has_fields else SCHEMA, split_none)
+
+
+def split_files(
+    splittings: list[Splitting], files: list[RawFile], mailbox: dsn.Mailbox, *, is_second: bool
+) -> Iterator[pa.RecordBatch]:
+    """The records of files of equal splittings as one stream, with each file's place above its record numbers."""
+    first = splittings[0]
+    if first.split is None:
+        yield from mailbox.batches((place << PLACE_BITS, raw.blocks()) for place, raw in enumerate(files))
+        return
+    found: Iterator[pa.RecordBatch]
+    if len(files) == 1:
+        found = first.split(files[0].blocks(), is_second)
+    elif first.is_by_line:
+        found = split_lines_together(files, first.source.is_finished)
+    else:
+        found = gather(
+            add_place(batch, place)
+            for place, (splitting, raw) in enumerate(zip(splittings, files, strict=True))
+            if splitting.split
+            for batch in splitting.split(raw.blocks(), is_second)
+        )
+    if first.source.form == "json" and first.is_by_line:
+        found = json_text.split_lists(found, Counter(), first.source.list_key)
+    yield from found
+
+
+def split_lines_together(files: list[RawFile], is_finished: Callable[[bytes], bool]) -> Iterator[pa.RecordBatch]:
+    """What `lines.split_lines` gives for each of some small files, in few batches: a call for each costs more."""
+    held: list[bytes] = []
+    numbers = array("q")
+    size = 0
+
+    def split() -> pa.RecordBatch:
+        batch, _ = text_batch(b"".join(held), 0)
+        of_lines: pa.Array[Any] = pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+        return set_numbers(batch, of_lines.take(batch["record_number"]))
+
+    for place, raw in enumerate(files):
+        before = place << PLACE_BITS
+        text = b"".join(raw.blocks()).removeprefix(BOM)
+        if text and not text.endswith(b"\n"):
+            end = text.rfind(b"\n") + 1
+            if is_finished(text[end:]):
+                text += b"\n"
+            else:
+                number = before + text.count(b"\n") + 1
+                yield flawed_batch(number, "line not finished: the file ends inside it", text[end:])
+                text = text[:end]
+        held.append(text)
+        numbers.extend(range(before + 1, before + text.count(b"\n") + 1))
+        size += len(text)
+        if size >= GATHERED_BYTES:
+            yield split()
+            held, numbers, size = [], array("q"), 0
+    if size:
+        yield split()
+
+
+def add_place(batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
+    """A batch of the file at a place."""
+    return set_numbers(batch, pc.add(batch["record_number"], place << PLACE_BITS)) if place else batch
+
+
+def set_numbers(batch: pa.RecordBatch, numbers: "pa.Array[Any]") -> pa.RecordBatch:
+    """A batch with other record numbers."""
+    position = batch.schema.get_field_index("record_number")
+    return batch.set_column(position, batch.schema.field(position), numbers)
+
+
+def gather(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in fewer batches."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= GATHERED_ROWS or size >= GATHERED_BYTES:
+            yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+            held, rows, size = [], 0, 0
+    if held:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+
+
+def count_places(numbers: "pa.Array[Any]") -> dict[int, int]:
+    """How many records of which file some numbers of a stream are."""
+    counts = pc.value_counts(pc.shift_right(numbers, PLACE_BITS))
+    return dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True))
+
+
+def show(head: bytes) -> str:
+    """How a text begins, harmless to print."""
+    return ascii(head.lstrip()[:40].decode("utf-8", "replace"))
