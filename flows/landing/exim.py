@@ -17,7 +17,7 @@ LINE = PREFIX + rf"(?:\[(\d+)\] )?(?:({EXIM_ID}) )?(.*)$"
 
 # What nearly all lines have. One-pass for RE2 (nowhere two ways to go on), and so several times as fast as `LINE`.
 COMMON_LINE = (
-    rf"^({DATE} {CLOCK}(?:\.\d{{1,9}})?(?: [+-](?:0\d|1[0-2])[0-5]\d)?) (?:\[(\d+)\] )?"
+    rf"^({DATE} {CLOCK}(?:\.\d{{1,9}})?) (?:([+-](?:0\d|1[0-2])[0-5]\d) )?(?:\[(\d+)\] )?"
     r"([0-9A-Za-z]{6}-[0-9A-Za-z]{6}(?:-[0-9A-Za-z]{2}|[0-9A-Za-z]{5}-[0-9A-Za-z]{4})) "
 )
 
@@ -36,7 +36,7 @@ def judge(context: Context) -> str:
     looked_at as (
         select
             record_number, record_part, line, flaw, raw,
-            regexp_extract(line, {text(COMMON_LINE)}, ['logged_at', 'pid', 'exim_id']) as common,
+            regexp_extract(line, {text(COMMON_LINE)}, ['time', 'zone', 'pid', 'exim_id']) as common,
         from lines
     ),
     told_apart as (
@@ -55,7 +55,11 @@ def judge(context: Context) -> str:
     spread as (
         select
             record_number, record_part, line, flaw, raw, is_common,
-            case when is_common then common.logged_at else other.logged_at end as logged_at,
+            case
+                when is_common and common.zone = '' then common.time
+                when is_common then common.time || ' ' || common.zone
+                else other.logged_at
+            end as logged_at,
             nullif(case when is_common then common.pid else other.pid end, '') as pid,
             nullif(case when is_common then common.exim_id else other.exim_id end, '') as exim_id,
             case
