@@ -460,9 +460,9 @@ def classify(
     compare: Annotated[
         Path | None,
         typer.Option(
-            help="An older bounce_rules.csv: tell which texts change their reason from it to the rules in force. Of FILE,"
-            " if one is given (- is standard input), else of all that is published, and then also which addresses would"
-            " come on the suppression list or leave it under policy `recipient`.",
+            help="An older bounce_rules.csv: tell which texts change their reason from it to the rules in force. Of"
+            " FILE, if one is given (- is standard input), else of all that is published, and then also which addresses"
+            " would come on the suppression list or leave it under policy `recipient`.",
             show_default=False,
         ),
     ] = None,
@@ -502,8 +502,8 @@ def _describe_comparison(comparison: "Comparison") -> str:
     if comparison.entering is None:
         return f"{said}, of {comparison.changed_events:,} replies"
     return (
-        f"{said}, of {comparison.changed_events:,} events; under policy recipient {comparison.entering:,} addresses would come on the suppression list,"
-        f" {comparison.leaving:,} would leave it"
+        f"{said}, of {comparison.changed_events:,} events; under policy recipient {comparison.entering:,} addresses"
+        f" would come on the suppression list, {comparison.leaving:,} would leave it"
     )
 
 
