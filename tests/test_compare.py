@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,14 @@ def test_both_policies_are_told_alike_whichever_is_in_force(known_little: Wareho
     publish(home)
     assert marts.read(known_little.database, query) == under_recipient
     assert marts.read(known_little.database, "select count(*) from marts.dim_suppressed_addresses") == [(6,)]
+
+
+def test_the_statements_of_the_docs_run(warehouse: Warehouse, known_little: Warehouse) -> None:
+    statements = re.findall(r"```sql\n(.*?)```", (PROJECT / "docs/classification.md").read_text(), re.DOTALL)
+    assert len(statements) == 6
+    for statement in statements:
+        rows = marts.read(warehouse.database, statement) + marts.read(known_little.database, statement)
+        assert rows, statement
 
 
 def read_rules() -> list[dict[str, str]]:
