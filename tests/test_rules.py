@@ -305,6 +305,8 @@ def test_classify_takes_what_files_hold_besides_text() -> None:
         (6, "mailbox_full", "452 4.2.2 mail box\ufffd full"),
         (7, "user_unknown", "550 5.1.1 us"),
     ]
+    (answer,) = classified(b'\xef\xbb\xbf{"id": "a", "text": "550 x"}\r\n').splitlines()
+    assert json.loads(answer)["id"] == "a"
 
 
 def test_classify_answers_an_empty_text_and_a_long_one() -> None:
