@@ -16,7 +16,7 @@ import duckdb
 
 from flows.classify import Columns, OutputFormat, read_replies, write_header, write_row
 from flows.problems import ActionableError, WrongUsageError
-from flows.rules import RULES, SEEDS, install, read_rule_set, text
+from flows.rules import RULES, SEEDS, install, read_rule_set
 
 REQUIRED = ("rule_id", "priority", "evidence", "provider", "pattern", "code_pattern", "reason")
 """Columns that every rules file had. One that came later is empty in an older file, and says nothing there."""
@@ -39,37 +39,50 @@ ADDRESS_COLUMNS: Columns = (
     ("address", 0),
 )
 
-_JUDGE = """
-    create table judgements as
-    select
-        bounce_text, provider,
-        old.reason as old_reason, new.reason as new_reason, old.rule_id as old_rule_id, new.rule_id as new_rule_id
-    from (
-        select
-            bounce_text, provider,
-            old_rules.judge_reply(bounce_text, provider) as old, new_rules.judge_reply(bounce_text, provider) as new
-        from (select distinct bounce_text, provider from uses)
-    )
-"""
+_SERVER_OF = "provider_of"
+"""The macro of (MX host, recipient domain) that gives `judge_reply` its second argument; each rule set has its own."""
 
-# an event does not hold its provider, which its judgement depends on: its MX host and recipient domain tell it
-_FIND_USES = """
+# An event does not hold what the rules ask of its server: its MX host and recipient domain tell it.
+_FIND_USES = f"""
     create table uses as
-    select used.*, texts.bounce_text, new_rules.provider_of(used.mx_host, used.recipient_domain) as provider
+    select
+        used.*, texts.bounce_text,
+        old_rules.{_SERVER_OF}(used.mx_host, used.recipient_domain) as old_server,
+        new_rules.{_SERVER_OF}(used.mx_host, used.recipient_domain) as new_server
     from (select distinct text_id, mx_host, recipient_domain from events) as used
     inner join published_texts as texts using (text_id)
 """
 
-_JUDGE_EVENTS = """
+_JUDGE = """
+    create table judgements as
+    select
+        bounce_text, old_server, new_server,
+        old.reason as old_reason, new.reason as new_reason, old.rule_id as old_rule_id, new.rule_id as new_rule_id
+    from (
+        select
+            *,
+            old_rules.judge_reply(bounce_text, old_server) as old, new_rules.judge_reply(bounce_text, new_server) as new
+        from (select distinct bounce_text, old_server, new_server from uses)
+    )
+"""
+
+_SAME_JUDGEMENT = """
+    uses.bounce_text = judgements.bounce_text
+    and uses.old_server is not distinct from judgements.old_server
+    and uses.new_server is not distinct from judgements.new_server
+"""
+
+_JUDGE_EVENTS = f"""
     create view judged_events as
-    select events.*, judgements.*
+    select
+        events.*, judgements.bounce_text, judgements.old_reason, judgements.new_reason,
+        judgements.old_rule_id, judgements.new_rule_id
     from events
     inner join uses
         on events.text_id = uses.text_id
         and events.mx_host is not distinct from uses.mx_host
         and events.recipient_domain is not distinct from uses.recipient_domain
-    inner join judgements
-        on uses.bounce_text = judgements.bounce_text and uses.provider is not distinct from judgements.provider
+    inner join judgements on {_SAME_JUDGEMENT}
 """
 
 _FIND_CHANGED_TEXTS = """
@@ -145,7 +158,8 @@ def compare_published(
     with open_published(database):
         pass  # it says what is wrong where it cannot be opened
     with duckdb.connect() as connection:
-        connection.execute(f"attach {text(str(database))} as published (read_only)")
+        path = str(database).replace("'", "''")
+        connection.execute(f"attach '{path}' as published (read_only)")
         _install_both(connection, project_directory, old_rules)
         about = [reason for reason, is_about in read_rule_set(project_directory).reasons.items() if is_about]
         connection.execute("create table reasons as select unnest($reasons::varchar[]) as reason", {"reasons": about})
@@ -202,25 +216,26 @@ def compare_replies(
     """Write which texts of the given replies (as for `classify`) change their reason, and how many replies they are."""
     with duckdb.connect() as connection:
         _install_both(connection, project_directory, old_rules)
-        connection.execute("create table replies (bounce_text varchar, provider varchar, sample_text varchar)")
+        connection.execute(
+            "create table uses (bounce_text varchar, old_server varchar, new_server varchar, sample_text varchar)"
+        )
         for batch in read_replies(source):
             connection.execute(
-                """insert into replies
-                select new_rules.mask_reply(reply), new_rules.provider_of(mx_host, null), reply
+                f"""insert into uses
+                select
+                    new_rules.mask_reply(reply),
+                    old_rules.{_SERVER_OF}(mx_host, null), new_rules.{_SERVER_OF}(mx_host, null), reply
                 from (select unnest($replies::varchar[]) as reply, unnest($mx_hosts::varchar[]) as mx_host)""",
                 {"replies": [reply for _, reply, _ in batch], "mx_hosts": [mx_host for _, _, mx_host in batch]},
             )
-        connection.execute("create view uses as select * from replies")
         connection.execute(_JUDGE)
         connection.execute(
-            """create table changed_texts as
+            f"""create table changed_texts as
             select
-                replies.bounce_text, old_reason, new_reason, old_rule_id, new_rule_id,
+                uses.bounce_text, old_reason, new_reason, old_rule_id, new_rule_id,
                 count(*) as event_count, null as address_count, min(sample_text) as sample_text
-            from replies
-            inner join judgements
-                on replies.bounce_text = judgements.bounce_text
-                and replies.provider is not distinct from judgements.provider
+            from uses
+            inner join judgements on {_SAME_JUDGEMENT}
             where old_reason <> new_reason
             group by all"""
         )
@@ -258,28 +273,29 @@ def _install_both(connection: duckdb.DuckDBPyConnection, project_directory: Path
     """The macros in the schemas `old_rules` and `new_rules`."""
     connection.execute("create schema old_rules; create schema new_rules")
     install(connection, project_directory, schema="new_rules")
-    with _lay_out(old_rules, project_directory) as old_project:
+    rows = _read_old(old_rules)
+    for row in rows:
+        for column in (name for name in row if name.endswith("pattern")):
+            try:
+                connection.execute("select regexp_matches('', ?)", [row[column]])
+            except duckdb.Error as error:
+                raise WrongUsageError(
+                    f"{old_rules}, rule {row['rule_id']!r}: {column} does not compile"
+                    f" ({str(error).partition(': ' + row[column])[0]}): {row[column]}",
+                    "mend the pattern (RE2 syntax)",
+                ) from error
+    with _lay_out(rows, project_directory) as old_project:
         try:
-            rules = read_rule_set(old_project).rules
+            install(connection, old_project, schema="old_rules")
         except ValueError as error:
             raise WrongUsageError(
                 str(error).replace(f"seeds/{RULES}", str(old_rules)),
                 "give a rules file that the other seeds agree with",
             ) from error
-        for rule in rules:
-            try:
-                connection.execute(f"select regexp_matches('', {text('(?is)' + rule.regex)})")
-            except duckdb.Error as error:
-                raise WrongUsageError(
-                    f"{old_rules}, rule {rule.rule_id!r}: the pattern does not compile"
-                    f" ({str(error).partition(': (?is)')[0]}): {rule.regex}",
-                    "mend the pattern (RE2 syntax)",
-                ) from error
-        install(connection, old_project, schema="old_rules")
 
 
 @contextmanager
-def _lay_out(old_rules: Path, project_directory: Path) -> Iterator[Path]:
+def _lay_out(rows: list[dict[str, str]], project_directory: Path) -> Iterator[Path]:
     """A project directory of the old rules and today's other seeds."""
     seeds = project_directory / "seeds"
     with (seeds / RULES).open(encoding="utf-8", newline="") as file:
@@ -292,7 +308,7 @@ def _lay_out(old_rules: Path, project_directory: Path) -> Iterator[Path]:
         with (Path(folder) / "seeds" / RULES).open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(_read_old(old_rules))
+            writer.writerows(rows)
         yield Path(folder)
 
 

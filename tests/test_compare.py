@@ -21,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("warehouse")
 
 # Ada and Bob are unknown; Cleo's and Dora's servers use words nobody knows; Emil was blocklisted and got mail the next
 # day; Finn was blocklisted, then unknown; Gina is unknown, and so is Hans, twice: Eve took both off the list since.
+# Ivy's server uses words nobody knows too, before it says that she is gone.
 EVENTS = """event_at,event_type,recipient,mx_host,smtp_code,response_text
 2026-03-02T08:00:00Z,bounced,ada@a.example,mx.a.example,550,550 5.1.1 <ada@a.example>: user unknown
 2026-03-02T08:00:00Z,bounced,bob@gmail.com,aspmx.l.google.com,550,550 5.1.1 <bob@gmail.com>: user unknown
@@ -32,6 +33,8 @@ EVENTS = """event_at,event_type,recipient,mx_host,smtp_code,response_text
 2026-03-03T08:00:00Z,bounced,finn@f.example,mx.f.example,550,550 5.1.1 <finn@f.example>: user unknown
 2026-03-02T08:00:00Z,bounced,gina@g.example,mx.g.example,550,550 5.1.1 <gina@g.example>: user unknown
 2026-03-02T08:00:00Z,bounced,hans@h.example,mx.h.example,550,550 5.1.1 <hans@h.example>: user unknown
+2026-03-02T08:00:00Z,bounced,ivy@i.example,mx.i.example,550,550 xyzzy plugh says grue
+2026-03-03T08:00:00Z,bounced,ivy@i.example,mx.i.example,550,550 5.2.1 mailbox disabled
 2026-03-04T08:00:00Z,bounced,hans@h.example,mx.h.example,550,550 5.1.1 <hans@h.example>: user unknown
 """
 
@@ -51,16 +54,16 @@ def known_little(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 def test_undetermined_bounces_are_a_warning_that_stops_nothing(known_little: Warehouse) -> None:
     (warning,) = known_little.result.warnings
     assert warning == (
-        "2 of 10 bounces of the last 30 days (20.0%) are undetermined, more than 5.0%:"
+        "3 of 12 bounces of the last 30 days (25.0%) are undetermined, more than 5.0%:"
         " marts.ops_unclassified_texts has the texts that want a rule"
     )
     assert marts.read(
         known_little.database,
-        """select bounce_text, provider, evidence, bounce_count, bounce_share, sample_text
+        """select bounce_text, provider, evidence, bounce_count, round(bounce_share, 3), sample_text
         from marts.ops_unclassified_texts order by provider""",
     ) == [
-        ("550 xyzzy plugh says grue", "google", "none", 1, 0.1, "550 xyzzy plugh says grue"),
-        ("550 xyzzy plugh says grue", "other", "none", 1, 0.1, "550 xyzzy plugh says grue"),
+        ("550 xyzzy plugh says grue", "google", "none", 1, 0.083, "550 xyzzy plugh says grue"),
+        ("550 xyzzy plugh says grue", "other", "none", 2, 0.167, "550 xyzzy plugh says grue"),
     ]
 
 
@@ -96,6 +99,7 @@ def test_policies_stand_side_by_side(known_little: Warehouse) -> None:
         ("removed", "removed", "user_unknown", 2, 3, 0),
         ("suppress", "keep", "spam_block", 1, 1, 1),
         ("suppress", "keep", "undetermined", 2, 2, 0),
+        ("suppress", "suppress", "mailbox_inactive", 1, 2, 0),
         ("suppress", "suppress", "user_unknown", 3, 4, 0),
     ]
 
@@ -108,7 +112,7 @@ def test_both_policies_are_told_alike_whichever_is_in_force(known_little: Wareho
     build.build(home)
     publish(home)
     assert marts.read(known_little.database, query) == under_recipient
-    assert marts.read(known_little.database, "select count(*) from marts.dim_suppressed_addresses") == [(6,)]
+    assert marts.read(known_little.database, "select count(*) from marts.dim_suppressed_addresses") == [(7,)]
 
 
 def test_the_statements_of_the_docs_run(warehouse: Warehouse, known_little: Warehouse) -> None:
@@ -164,15 +168,15 @@ def test_a_comparison_tells_texts_events_and_addresses(known_little: Warehouse, 
     assert {text: (line["old_reason"], line["new_reason"], line["event_count"], line["address_count"])
             for text, line in texts.items()} == {
         "550 5.1.1 <EMAIL>: user unknown": ("mailbox_full", "user_unknown", 6, 5),
-        "550 xyzzy plugh says grue": ("user_unknown", "undetermined", 2, 2),
+        "550 xyzzy plugh says grue": ("user_unknown", "undetermined", 3, 3),
     }  # fmt: skip
     assert texts["550 xyzzy plugh says grue"]["old_rule_id"] == "grue"
-    # Gina and Hans were taken off by hand after they bounced, whatever the rules say
+    # Gina and Hans were taken off by hand after they bounced, whatever the rules say; Ivy is on the list either way
     assert [(line["change"], line["address"]) for line in lines if line["kind"] == "address"] == [
         ("enters", "ada@a.example"), ("enters", "bob@gmail.com"), ("enters", "finn@f.example"),
         ("leaves", "cleo@c.example"), ("leaves", "dora@gmail.com"),
     ]  # fmt: skip
-    assert comparison == compare.Comparison(texts=3, changed_texts=2, changed_events=8, entering=3, leaving=2)
+    assert comparison == compare.Comparison(texts=4, changed_texts=2, changed_events=9, entering=3, leaving=2)
     _, table = compared(known_little.database, old_rules, "table")
     assert [line.split()[0] for line in table.splitlines() if line] == [
         "old_reason", "mailbox_full", "user_unknown", "change", *["enters"] * 3, *["leaves"] * 2
@@ -203,7 +207,7 @@ def test_the_command_compares_given_replies(tmp_path: Path) -> None:
         (",".join(compare.REQUIRED).encode() + b"\nx,first,text,all,a,,mailbox_full\n", "'x': priority 'first'"),
         (
             ",".join(compare.REQUIRED).encode() + b"\nx,1,text,all,a(b,,mailbox_full\n",
-            r"'x': the pattern does not .*: a\(b$",
+            r"'x': pattern does not compile .*: a\(b$",
         ),
         (
             ",".join(compare.REQUIRED).encode() + b"\nx,1,text,all,a,,no_reason\n",
