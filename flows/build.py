@@ -110,13 +110,16 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
     if failures:
         raise _describe_failures(settings, failures)
     with duckdb.connect(settings.work_database) as connection:
+        warnings = [
+            line for result in results if result["status"] == "warn" for line in _describe_warning(connection, result)
+        ]
         _finish(connection, versions, batch)
     return BuildResult(
         is_built=True,
         files=len(batch),
         models=sum(result["unique_id"].startswith("model.") for result in results),
         tests=sum(result["unique_id"].startswith("test.") for result in results),
-        warnings=[_name(result) + ": " + (result["message"] or "") for result in results if result["status"] == "warn"],
+        warnings=warnings,
         seconds=time.perf_counter() - started,
     )
 
@@ -298,6 +301,14 @@ def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> Bu
         f"what was published before stays; put it right and run again; {settings.state / 'dbt' / 'logs' / 'dbt.log'}"
         " has the whole story",
     )
+
+
+def _describe_warning(connection: duckdb.DuckDBPyConnection, result: dict[str, Any]) -> list[str]:
+    """Give what a test warns of: its own sentences where it selects a `warning`, else its name and dbt's count."""
+    cursor = connection.execute(f"select * from ({result['compiled_code']}) limit {SAMPLE_ROWS}")
+    if [column[0] for column in cursor.description or []] == ["warning"]:
+        return [str(row[0]) for row in cursor.fetchall()]
+    return [f"{_name(result)}: {result['message'] or ''}"]
 
 
 def _sample(connection: duckdb.DuckDBPyConnection, failure: dict[str, Any]) -> list[str]:

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 HOSTILE = "451 \x1b]0;owned\x07\x1b[31m[bold red]=1+1[/] \u202eevil\nnext"
 
 
-def run_command(*arguments: object, **options) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+def run_command(*arguments: object, environment=None, **options) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})}
     return subprocess.run(
         [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)],
         env=environment,
@@ -246,6 +246,31 @@ def test_what_is_no_address_is_not_recorded(tmp_path, address):
 def test_addresses_that_are_odd_but_right_are_taken():
     for address in ("=1+1@b.example", "ann+tag@b.example", "ä@bücher.example", "o'hara@b.example"):
         assert check_address(f" {address} ") == address
+
+
+def test_classify_speaks_utf_8_whatever_the_locale():
+    ran = run_command("classify", "--format", "table", input="550 utilisateur \u6ce8 inconnu é\n".encode() + b"550 \xff\n",
+                      environment={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert "550 utilisateur \u6ce8 inconnu é" in ran.stdout.decode()
+    assert "550 \ufffd" in ran.stdout.decode()
+
+
+@pytest.mark.parametrize("lines", [1, 300_000])
+def test_classify_is_quiet_when_nobody_reads_on(tmp_path, lines):
+    (tmp_path / "replies").write_text("550 5.1.1 user unknown\n" * lines)
+    script = f"'{sys.executable}' -c 'from flows.cli import main; main()' classify '{tmp_path / 'replies'}' | true"
+    ran = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, timeout=120, check=False)
+    assert ran.stderr == b""
+
+
+def test_classify_names_the_file_it_cannot_read(tmp_path):
+    for path in (tmp_path / "missing", tmp_path):
+        ran = run_command("classify", path)
+        cause, remedy = ran.stderr.decode().splitlines()
+        assert ran.returncode == 2
+        assert str(path) in cause
+        assert remedy.startswith("-> ")
 
 
 def test_status_works_before_and_after_publishing(home):

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows import rules
-from flows.classify import classify
+from flows.classify import OutputFormat, classify
+from flows.problems import WrongUsageError
 
 PROJECT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -248,10 +249,10 @@ def test_macros_work_from_an_attached_database(tmp_path: Path) -> None:
     assert row == ("user_unknown",)
 
 
-def classified(text: str, output_format: str = "jsonl") -> str:
-    output = io.StringIO()
-    classify(io.StringIO(text), output, PROJECT, output_format)  # type: ignore[arg-type]
-    return output.getvalue()
+def classified(replies: str | bytes, output_format: OutputFormat = "jsonl") -> str:
+    output = io.BytesIO()
+    classify(io.BytesIO(replies if isinstance(replies, bytes) else replies.encode()), output, PROJECT, output_format)
+    return output.getvalue().decode()
 
 
 def test_classify_answers_json_lines_in_order() -> None:
@@ -270,18 +271,61 @@ def test_classify_answers_json_lines_in_order() -> None:
 
 
 def test_classify_shows_plain_lines_as_a_table() -> None:
-    header, first, second = classified("550 5.1.1 user unknown\n\n550 \x1b[31mxyzzy\n", "table").splitlines()
+    header, first, second = classified(
+        "550 5.1.1 user unknown\n\n550 \x1b[31mxyzzy \u202e\x9b\ue000\n", "table"
+    ).splitlines()
     assert header.split() == ["bounce_class", "suppress", "reason", "rule_id", "bounce_text"]
     assert first.split()[:4] == ["hard", "yes", "user_unknown", "user_unknown"]
     assert second.split()[:4] == ["hard", "no", "undetermined", "none"]
-    assert "\x1b" not in second
+    assert not set("\x1b\u202e\x9b\ue000") & set(second)
 
 
 def test_classify_names_the_line_that_is_wrong() -> None:
-    with pytest.raises(ValueError, match="line 2 is not JSON"):
-        classified('{"text": "550 x"}\n550 x\n')
-    with pytest.raises(ValueError, match='line 1 has no "text"'):
-        classified('{"reply": "550 x"}\n')
+    for lines, said in (
+        ('{"text": "550 x"}\n550 x\n', "line 2 is not JSON"),
+        ('{"text": "550 x"}\n' + '{"text": ' + "[" * 100_000, "line 2 is not JSON"),
+        ('{"reply": "550 x"}\n', 'line 1 has no "text"'),
+        ("550 5.1.1 user unknown\n".encode("utf-16"), "the input is UTF-16"),
+    ):
+        with pytest.raises(WrongUsageError, match=said):
+            classified(lines)
+
+
+def test_classify_takes_what_files_hold_besides_text() -> None:
+    """A byte order mark, CR LF, blank lines, bytes of another encoding, nothing but a code, NUL, a last line cut short."""
+    replies = (
+        b"\xef\xbb\xbf550 5.1.1 user unknown\r\n\r\n   \n"
+        b"550 bo\xeete inconnue\r\n550\r\n452 4.2.2 mail\x00box\x85 full\n550 5.1.1 us"
+    )
+    answers = [json.loads(line) for line in classified(replies).splitlines()]
+    assert [(answer["id"], answer["reason"], answer["bounce_text"]) for answer in answers] == [
+        (1, "user_unknown", "550 5.1.1 user unknown"),
+        (4, "undetermined", "550 bo\ufffdte inconnue"),
+        (5, "undetermined", "550"),
+        (6, "mailbox_full", "452 4.2.2 mail box\ufffd full"),
+        (7, "user_unknown", "550 5.1.1 us"),
+    ]
+    (answer,) = classified(b'\xef\xbb\xbf{"id": "a", "text": "550 x"}\r\n').splitlines()
+    assert json.loads(answer)["id"] == "a"
+
+
+def test_classify_answers_an_empty_text_and_a_long_one() -> None:
+    """Of a megabyte the beginning is judged, as the macros of the published file judge it: to the last whole word."""
+    long = "550 5.1.1 user unknown " + "ab " * 350_000
+    cut = "550 5.1.1 user unknown " + "w" * 10_000
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in ("", long, cut))
+    empty, judged, shortened = [json.loads(line) for line in classified(lines).splitlines()]
+    assert (empty["reason"], empty["bounce_class"], empty["bounce_text"]) == ("undetermined", None, "")
+    assert judged["reason"] == shortened["reason"] == "user_unknown"
+    assert shortened["bounce_text"] == "550 5.1.1 user unknown"
+    with duckdb.connect() as connection:
+        rules.install(connection, PROJECT)
+        assert connection.execute("select mask_reply(?)", [long]).fetchall() == [(judged["bounce_text"],)]
+
+
+def test_classify_writes_an_id_that_no_text_can_hold() -> None:
+    (line,) = classified('{"id": "\\ud800", "text": "550 x"}').splitlines()
+    assert json.loads(line)["id"] == "\ud800"
 
 
 def test_classify_of_nothing_is_nothing() -> None:

@@ -4,7 +4,8 @@ with judgements as (
         text_id,
         min(bounce_text) as bounce_text,
         min(reason) as reason,
-        min(rule_id) as rule_id
+        min(rule_id) as rule_id,
+        min(rule_set_version) as rule_set_version
     from {{ ref('int_bounce_texts__judged') }}
     group by text_id
 ),
@@ -36,6 +37,7 @@ select
     reasons.reason_label,
     coalesce(rules.description, concat_ws(' ', reasons.description, reasons.what_to_do)) as description,
     judgements.rule_id,
+    judgements.rule_set_version,
     {{ reply_code('judgements.bounce_text') }} as smtp_code,
     {{ reply_enhanced_code('judgements.bounce_text') }} as enhanced_code,
     uses.sample_text,

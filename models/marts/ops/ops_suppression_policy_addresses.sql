@@ -1,0 +1,147 @@
+with evidence as (
+    select * from {{ ref('int_suppression_evidence__collected') }}
+),
+
+reasons as (
+    select * from {{ ref('bounce_reasons') }}
+),
+
+actions as (
+    select * from {{ ref('int_actions__collected') }}
+    where address in (select address from evidence)
+),
+
+messages as (
+    select * from {{ ref('fct_messages') }}
+    where outcome = 'delivered'
+),
+
+policies as (
+    select 'smtp_5xx' as suppression_policy
+    union all
+    select 'recipient' as suppression_policy
+),
+
+-- what each policy takes for a cause; the ledger's rules (fct_suppression_events), for both policies at once
+causes as (
+    select
+        policies.suppression_policy,
+        evidence.address,
+        evidence.event_at as occurred_at,
+        'added' as action,
+        false as is_by_hand,
+        evidence.event_id as cause_id,
+        evidence.event_id
+    from evidence
+    inner join reasons on evidence.reason = reasons.reason
+    inner join policies on policies.suppression_policy = 'smtp_5xx' or reasons.is_about_recipient
+    union all
+    select
+        policies.suppression_policy,
+        actions.address,
+        actions.acted_at as occurred_at,
+        case actions.action when 'add' then 'added' else 'removed' end as action,
+        true as is_by_hand,
+        {{ digest(["'action'", 'actions.action_id']) }} as cause_id,
+        null as event_id
+    from actions
+    cross join policies
+),
+
+with_state as (
+    select
+        *,
+        lag(action, 1, 'removed') over (
+            partition by suppression_policy, address
+            -- at the same instant the administrator has the last word
+            order by occurred_at, is_by_hand, cause_id
+        ) as state_before
+    from causes
+),
+
+last_entries as (
+    select * from with_state
+    where action <> state_before
+    qualify row_number() over (
+        partition by suppression_policy, address
+        order by occurred_at desc, is_by_hand desc, cause_id desc
+    ) = 1
+),
+
+verdicts as (
+    select
+        suppression_policy,
+        address,
+        case when event_id is not null then 'suppress' else action end as verdict,
+        event_id
+    from last_entries
+),
+
+last_actions as (
+    select
+        address,
+        max_by(action, (acted_at, action_id)) as last_action,
+        max(acted_at) as last_action_at
+    from actions
+    group by address
+),
+
+addresses as (
+    select
+        address,
+        count(*) as hard_bounce_count,
+        max(event_at) as last_hard_bounce_at,
+        max_by(event_id, (event_at, event_id)) as last_event_id
+    from evidence
+    group by address
+),
+
+judged as (
+    select
+        addresses.address,
+        addresses.hard_bounce_count,
+        addresses.last_hard_bounce_at,
+        coalesce(smtp_5xx.verdict, 'keep') as smtp_5xx_verdict,
+        coalesce(recipient.verdict, 'keep') as recipient_verdict,
+        smtp_5xx.event_id as smtp_5xx_event_id,
+        recipient.event_id as recipient_event_id,
+        coalesce(recipient.event_id, smtp_5xx.event_id, addresses.last_event_id) as event_id
+    from addresses
+    left join verdicts as smtp_5xx
+        on addresses.address = smtp_5xx.address and smtp_5xx.suppression_policy = 'smtp_5xx'
+    left join verdicts as recipient
+        on addresses.address = recipient.address and recipient.suppression_policy = 'recipient'
+),
+
+deliveries as (
+    select
+        judged.address,
+        count(*) as delivered_after_count
+    from judged
+    inner join evidence on judged.event_id = evidence.event_id
+    inner join messages on judged.address = messages.recipient and evidence.event_at < messages.delivered_at
+    group by judged.address
+)
+
+select
+    judged.address,
+    evidence.recipient_domain,
+    judged.smtp_5xx_verdict,
+    judged.recipient_verdict,
+    judged.smtp_5xx_event_id,
+    judged.recipient_event_id,
+    judged.event_id,
+    evidence.event_at as hard_bounced_at,
+    evidence.text_id,
+    evidence.reason,
+    evidence.rule_id,
+    evidence.response_text,
+    judged.hard_bounce_count,
+    judged.last_hard_bounce_at,
+    coalesce(deliveries.delivered_after_count, 0) as delivered_after_count,
+    last_actions.last_action,
+    last_actions.last_action_at
+from judged
+inner join evidence on judged.event_id = evidence.event_id
+left join deliveries on judged.address = deliveries.address
+left join last_actions on judged.address = last_actions.address

@@ -1,0 +1,40 @@
+-- Guards: what is kept by day of texts and of unclassified bounces is, day by day, what the bounces say; a day that a
+-- build should have replaced and did not would show here.
+
+with bounces as (
+    select
+        event_date,
+        count(*) as bounce_count,
+        count(*) filter (reason = 'undetermined') as undetermined_count
+    from {{ ref('fct_bounces') }}
+    group by event_date
+),
+
+daily as (
+    select
+        event_date,
+        sum(bounce_count) as bounce_count
+    from {{ ref('int_bounce_texts__daily') }}
+    group by event_date
+),
+
+unclassified as (
+    select
+        event_date,
+        count(*) filter (reason = 'undetermined') as undetermined_count
+    from {{ ref('int_unclassified_bounces__collected') }}
+    group by event_date
+)
+
+select
+    coalesce(bounces.event_date, daily.event_date, unclassified.event_date) as event_date,
+    bounces.bounce_count,
+    daily.bounce_count as kept_count,
+    bounces.undetermined_count,
+    unclassified.undetermined_count as kept_undetermined_count
+from bounces
+full join daily on bounces.event_date = daily.event_date
+full join unclassified on bounces.event_date = unclassified.event_date
+where
+    bounces.bounce_count is distinct from daily.bounce_count
+    or coalesce(bounces.undetermined_count, 0) <> coalesce(unclassified.undetermined_count, 0)
