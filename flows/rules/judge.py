@@ -116,7 +116,9 @@ def _decision(value: str, leaves: list[tuple[str, int]]) -> str:
         if len(group) == 1:
             return str(group[0][1])
         first, second = group[: len(group) // 2], group[len(group) // 2 :]
-        return f"case when {_matches(value, [regex for regex, _ in first])} then {found(first)} else {found(second)} end"
+        return (
+            f"case when {_matches(value, [regex for regex, _ in first])} then {found(first)} else {found(second)} end"
+        )
 
     gates: list[tuple[set[str] | None, list[str]]] = []
     for group in _groups(leaves):
@@ -149,7 +151,10 @@ def _groups(leaves: list[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
 
 def _escaped(literals: set[str]) -> list[str]:
     # Sorted, so that RE2 folds common beginnings.
-    return ["".join(rf"\x{{{ord(letter):x}}}" if not letter.isalnum() else letter for letter in word) for word in sorted(literals)]
+    return [
+        "".join(rf"\x{{{ord(letter):x}}}" if not letter.isalnum() else letter for letter in word)
+        for word in sorted(literals)
+    ]
 
 
 def classified(rule_set: RuleSet, reply: str, mx_host: str) -> str:

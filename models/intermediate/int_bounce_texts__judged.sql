@@ -1,4 +1,4 @@
--- What the rules say of each bounce text, by what the rules ask of the server: judged once, when first seen under a rule set.
+-- What the rules say of each bounce text, by class of server: judged once, when first seen under a rule set.
 
 {{ config(
     materialized='incremental',
