@@ -110,6 +110,7 @@ def test_no_regex_matches_without_one_of_its_words() -> None:
         ("quota|.", None),
         ("(?:quota)?", None),
         ("ab", None),
+        (r"quota\p{L}", None),
     ],
 )
 def test_required_literals(regex: str, words: set[str] | None) -> None:

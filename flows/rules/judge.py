@@ -32,7 +32,7 @@ def provided(rule_set: RuleSet, mx_host: str, recipient_domain: str) -> str:
 
 
 def _scopes(rule_set: RuleSet) -> dict[tuple[tuple[str, ...], str], str]:
-    """A name for each limit that a rule has, (providers, MX pattern): the provider's, or that of the first such rule."""
+    """A name for each limit that a rule has, (providers, MX pattern): the provider's, or the first such rule's."""
     scopes: dict[tuple[tuple[str, ...], str], str] = {}
     for rule in rule_set.asked_of_some:
         is_provider = len(rule.providers) == 1 and not rule.mx_pattern
@@ -43,7 +43,7 @@ def _scopes(rule_set: RuleSet) -> dict[tuple[tuple[str, ...], str], str]:
 def mx_classified(rule_set: RuleSet, mx_host: str, recipient_domain: str) -> str:
     """SQL: the names of the limits of rules that a server is within, ` tencent qq_exmail `; NULL where no rule asks.
 
-    What judges a text with it, so that a text is judged once for all servers that no rule tells apart.
+    Texts are judged by it, so that a text is judged once for all servers that no rule tells apart.
     """
     names = []
     for (providers, mx_pattern), name in _scopes(rule_set).items():

@@ -1,5 +1,6 @@
-"""Which words a text must hold for a regex to match: asked first, they spare most regexes (as RE2's FilteredRE2 does)."""
+"""Which words a text must hold for a regex to match: asked first, they spare most regexes (as in RE2's FilteredRE2)."""
 
+import re
 import re._constants as nodes  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 import string
@@ -14,10 +15,13 @@ SHORTEST_WORD = 3
 """Bytes: what is shorter is in too many texts."""
 
 COMMON_WORDS = frozenset(
-    "message messages mail email e-mail address recipient recipients user account mailbox domain host server sender from "
-    "service name list your our this the not does is are was for has have with been no than your client connection "
-    "reject rejected refused denied block blocked access exceed exceeded limit size unknown invalid found exist "
-    "unavailable fail failed error time <ip> <ip>] please 5.7.1".split()
+    re.findall(
+        r"\S+",
+        "message messages mail email e-mail address recipient recipients user account mailbox domain host server "
+        "sender from service name list your our this the not does is are was for has have with been no than client "
+        "connection reject rejected refused denied block blocked access exceed exceeded limit size unknown invalid found "
+        "exist unavailable fail failed error time <ip> <ip>] please 5.7.1",
+    )
 )
 """Words that every other reply has, whatever it means: the last to be asked for."""
 
@@ -25,10 +29,13 @@ COMMON_WORDS = frozenset(
 def required_literals(regex: str) -> set[str] | None:
     """Lower-case words of which every match of the regex (without regard to case) holds at least one.
 
-    None where no such words are known: then the regex must be asked of every text. The rules' patterns are of the
-    syntax that RE2 shares with Python.
+    None where no such words are known (as in syntax that Python does not share with RE2): then the regex must be
+    asked of every text.
     """
-    return _best([_needed(parser.parse(regex))])
+    try:
+        return _best([_needed(parser.parse(regex))])
+    except re.error:
+        return None
 
 
 def _best(candidates: Iterable[set[str] | None]) -> set[str] | None:

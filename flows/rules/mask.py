@@ -83,7 +83,8 @@ MASKS: tuple[tuple[Mask, ...], ...] = (
     # A reply within a reply: Exchange, Microsoft 365, Google, qmail, Cisco. The innermost says why.
     (
         Mask(
-            r"(?i)^.*(?:remote server returned .*-> ?|remote server returned [ '\"<#]*(?:[245]\.\d+\.\d+ )?(?:smtp ?; ?)?"
+            r"(?i)^.*(?:remote server returned .*-> ?"
+            r"|remote server returned [ '\"<#]*(?:[245]\.\d+\.\d+ )?(?:smtp ?; ?)?"
             r"|(?:response|error) (?:from|that) the (?:remote|other) server (?:was|returned was):? ?"
             r"|remote[ _]host[ _]said: ?|^[245]\.[\dx]\.\d+ - [^'\"]*)([245]\d\d)[ -]['\"]?",
             r"\1 ",
@@ -125,7 +126,8 @@ MASKS: tuple[tuple[Mask, ...], ...] = (
     # Times before IPv6, which looks alike.
     (
         Mask(
-            rf"(?i)\b(?:{_DAY},? )?(?:\d{{1,2}}[ -]{_MONTH}[ -]\d{{4}}|{_MONTH} {{1,2}}\d{{1,2}}|\d{{4}}[-/]\d\d[-/]\d\d)"
+            rf"(?i)\b(?:{_DAY},? )?"
+            rf"(?:\d{{1,2}}[ -]{_MONTH}[ -]\d{{4}}|{_MONTH} {{1,2}}\d{{1,2}}|\d{{4}}[-/]\d\d[-/]\d\d)"
             rf"(?:[T ,]+{_CLOCK}{_ZONE})?(?: \d{{4}}\b)?",
             "<TIME>",
         ),
