@@ -19,8 +19,8 @@ COMMON_WORDS = frozenset(
         r"\S+",
         "message messages mail email e-mail address recipient recipients user account mailbox domain host server "
         "sender from service name list your our this the not does is are was for has have with been no than client "
-        "connection reject rejected refused denied block blocked access exceed exceeded limit size unknown invalid found "
-        "exist unavailable fail failed error time <ip> <ip>] please 5.7.1",
+        "connection reject rejected refused denied block blocked access exceed exceeded limit size unknown invalid "
+        "found exist unavailable fail failed error time <ip> <ip>] please 5.7.1",
     )
 )
 """Words that every other reply has, whatever it means: the last to be asked for."""
