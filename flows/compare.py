@@ -39,7 +39,7 @@ ADDRESS_COLUMNS: Columns = (
     ("address", 0),
 )
 
-_SERVER_OF = "provider_of"
+_SERVER_OF = "mx_class_of"
 """The macro of (MX host, recipient domain) that gives `judge_reply` its second argument; each rule set has its own."""
 
 # An event does not hold what the rules ask of its server: its MX host and recipient domain tell it.

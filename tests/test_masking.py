@@ -111,6 +111,35 @@ def mask(connection: duckdb.DuckDBPyConnection, reply: str | None, recipient: st
         ),
         pytest.param("554 see <https://a.example/x?y=1>.", "554 see <URL>.", id="URL in brackets"),
         pytest.param("554 see www.a.example/x?y=1 now", "554 see <URL> now", id="URL without scheme"),
+        pytest.param(
+            "Remote Server returned '550 5.1.1 <a@b.example>: unknown", "550 5.1.1 <EMAIL>: unknown", id="Exchange"
+        ),
+        pytest.param(
+            "550 5.0.350 Remote server returned an error -> 554 5.7.1 refused", "554 5.7.1 refused", id="Microsoft 365"
+        ),
+        pytest.param(
+            "550 5.1.351 Remote server returned unknown recipient -> : User unknown",
+            "550 5.1.351 Remote server returned unknown recipient -> : User unknown",
+            id="a reply within a reply without a code",
+        ),
+        pytest.param("The response from the remote server was: 550 5.1.1 unknown", "550 5.1.1 unknown", id="Google"),
+        pytest.param(
+            "192.0.2.9_does_not_like_recipient./Remote_host_said:_550_no_such_user",
+            "550 no such user",
+            id="qmail's log",
+        ),
+        pytest.param(
+            "5.1.0 - Unknown address error 550-'5.1.1 no such address", "550 5.1.1 no such address", id="Cisco"
+        ),
+        pytest.param(
+            "... while talking to mx.b.example.: >>> RCPT <<< 550 unknown user", "550 unknown user", id="Sendmail"
+        ),
+        pytest.param(
+            "550 <n@a.example>: Sender address rejected: undeliverable address: host mx.b.example said: 550 unknown",
+            "550 <EMAIL>: Sender address rejected: undeliverable address: host <DOMAIN> said: 550 unknown",
+            id="what a probe of the sender was told is not the reply",
+        ),
+        pytest.param("550 0.AA/0@[192.0.2.7] gone", "550 <EMAIL> gone", id="an address that looks like a page"),
         pytest.param("", "", id="empty"),
         pytest.param(None, None, id="NULL"),
         pytest.param("550", "550", id="only a code"),

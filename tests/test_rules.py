@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from flows import rules
 from flows.classify import OutputFormat, classify
 from flows.problems import WrongUsageError
+from flows.rules.literals import required_literals
 
 PROJECT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -81,6 +82,66 @@ def test_every_rule_fires_on_its_example(connection: duckdb.DuckDBPyConnection) 
         if judgement["rule_id"] != example["rule_id"]
     }
     assert not missed, "a rule that comes before always takes the example"
+
+
+def test_no_regex_matches_without_one_of_its_words() -> None:
+    """Groups of rules are asked only of texts that hold such a word: one that is not needed would silence a rule."""
+    texts = [row["reply"] for row in (*EXAMPLES, *KNOWN_REPLIES)]
+    silenced = []
+    for rule in RULE_SET.rules:
+        words = required_literals(rule.regex)
+        pattern = re.compile(rule.regex, re.I | re.S | re.A)
+        silenced += [
+            (rule.rule_id, text)
+            for text in texts
+            if words and pattern.search(text) and not any(word in text.lower() for word in words)
+        ]
+    assert not silenced
+
+
+@pytest.mark.parametrize(
+    ("regex", "words"),
+    [
+        ("user unknown", {"user unknown"}),
+        ("no such (?:user|person)", {"no such user", "no such person"}),
+        ("Colou?r", {"color", "colour"}),
+        ("(?:user|mailbox)[^.;]* moved to", {" moved to"}),
+        (r"\bDT:SP[MT]\b", {"dt:spm", "dt:spt"}),
+        ("(?:quota)+ over", {"quota"}),
+        ("quota|.", None),
+        ("(?:quota)?", None),
+        ("ab", None),
+        (r"quota\p{L}", None),
+    ],
+)
+def test_required_literals(regex: str, words: set[str] | None) -> None:
+    assert required_literals(regex) == words
+
+
+def test_a_rule_may_ask_for_an_mx_pattern(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "seeds", tmp_path / "seeds")
+    with (tmp_path / "seeds" / rules.RULES).open("a", encoding="utf-8", newline="") as file:
+        file.write("by_host,1,text,all,^mx7[.],xyzzy,,virus_detected,,test\n")
+        file.write("by_both,2,text,google microsoft,^mx[89][.].*google,xyzzy,,auto_reply,,test\n")
+    with duckdb.connect() as connection:
+        rules.install(connection, tmp_path)
+        judged = [
+            connection.execute("select classify_bounce('550 xyzzy', $1).rule_id", [mx_host]).fetchall()[0][0]
+            for mx_host in ("MX7.shop.example", "mx8.google.com", "mx8.shop.example", "mx6.google.com", None)
+        ]
+        classes = connection.execute(
+            "select mx_class_of('mx7.google.com', null), mx_class_of(null, 'gmail.com'), mx_class_of(null, 'shop.example')"
+        ).fetchone()
+    assert judged == ["by_host", "by_both", "none", "none", "none"]
+    assert classes == (" by_host google ", " google ", None)
+
+
+def test_a_rule_for_some_servers_leans_on_text(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "seeds", tmp_path / "seeds")
+    with (tmp_path / "seeds" / rules.RULES).open("a", encoding="utf-8", newline="") as file:
+        file.write("by_host,1,weak_text,all,^mx7[.],xyzzy,,virus_detected,,test\n")
+    with pytest.raises(ValueError, match="by_host"):
+        rules.compile_macros(tmp_path)
 
 
 def test_every_code_speaks_where_the_text_is_silent(connection: duckdb.DuckDBPyConnection) -> None:
@@ -194,6 +255,12 @@ def test_known_replies(connection: duckdb.DuckDBPyConnection) -> None:
         pytest.param("550", None, ("undetermined", False, "hard"), id="only a code"),
         pytest.param("550 '); drop table replies; --", None, ("undetermined", False, "hard"), id="SQL"),
         pytest.param("550 (((.*)+)+$ [[: \\", None, ("undetermined", False, "hard"), id="a regex"),
+        pytest.param("550 $1 \\1 %s {0} {{ x }} ${y}", None, ("undetermined", False, "hard"), id="templates"),
+        pytest.param("\x00\x01\x1b\u202e", None, ("undetermined", False, None), id="nothing but control characters"),
+        pytest.param("@", None, ("undetermined", False, None), id="nothing but a sign"),
+        pytest.param("5.1.1", None, ("user_unknown", True, "hard"), id="only an enhanced code"),
+        pytest.param("550\t5.1.1\u00a0user\u3000unknown", None, ("user_unknown", True, "hard"), id="odd spaces"),
+        pytest.param("550 " + "(" * 100_000, None, ("undetermined", False, "hard"), id="one word of 100 KB"),
         pytest.param("550 ユーザ unknown 用户 пользователь", None, ("undetermined", False, "hard"), id="mixed scripts"),
         pytest.param("550 5.1.1 user\x00 \x1bunknown", None, ("user_unknown", True, "hard"), id="control characters"),
         pytest.param("550 5.1.1 user unknown " + "x" * 1_000_000, None, ("user_unknown", True, "hard"), id="1 MB"),

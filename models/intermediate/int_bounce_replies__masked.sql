@@ -6,7 +6,7 @@ with refused as (
         event_id,
         message_group_id,
         mask_recipient(coalesce(response_text, ''), recipient) as reply,
-        provider_of(mx_host, {{ address_domain('recipient') }}) as provider
+        mx_class_of(mx_host, {{ address_domain('recipient') }}) as mx_class
     from {{ ref('int_delivery_events__completed') }}
     where event_type in ('deferred', 'bounced', 'expired', 'dropped', 'out_of_band_bounce')
 ),
@@ -26,7 +26,7 @@ select
     refused.event_id,
     refused.message_group_id,
     masked.bounce_text,
-    refused.provider,
-    {{ digest(['masked.bounce_text', 'refused.provider']) }} as judgement_id
+    refused.mx_class,
+    {{ digest(['masked.bounce_text', 'refused.mx_class']) }} as judgement_id
 from refused
 inner join masked on refused.reply = masked.reply

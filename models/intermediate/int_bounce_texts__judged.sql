@@ -1,4 +1,4 @@
--- What the rules say of each bounce text, by mailbox provider: judged once, when first seen under a rule set.
+-- What the rules say of each bounce text, by class of server: judged once, when first seen under a rule set.
 
 {{ config(
     materialized='incremental',
@@ -17,7 +17,7 @@ texts as (
     select distinct
         judgement_id,
         bounce_text,
-        provider
+        mx_class
     from {{ ref('int_bounce_replies__masked') }}
     {% if is_incremental() %}
     where judgement_id not in (select judgement_id from known)
@@ -27,17 +27,17 @@ texts as (
 judged as (
     select
         *,
-        judge_reply(bounce_text, provider) as judgement
+        judge_reply(bounce_text, mx_class) as judgement
     from texts
 )
 
 select
     judgement_id,
     bounce_text,
-    provider,
+    mx_class,
     judgement.rule_id,
     judgement.reason,
-    -- a text that two providers mean differently is two
+    -- a text that two servers mean differently is two
     {{ digest(['bounce_text', 'judgement.reason']) }} as text_id,
     '{{ var("rule_set_version") }}' as rule_set_version
 from judged
