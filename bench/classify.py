@@ -1,6 +1,6 @@
 """How fast replies are masked and judged, beside a plain loop of Python's `re` over the same rules.
 
-    python bench/classify.py [--texts 300000] [--loop-texts 3000]
+    python bench/classify.py [--texts 1000000] [--loop-texts 3000]
 
 Texts are the known replies of the tests, made distinct by words of random letters; both sides judge the same masked
 texts, and the bench fails where they disagree. Wall time counts what else runs on the machine; processor time does not.
@@ -55,7 +55,7 @@ def judge_by_loop(texts: list[str]) -> list[str | None]:
 def main() -> None:
     """Measures and compares, on two threads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=300_000)
+    parser.add_argument("--texts", type=int, default=1_000_000)
     parser.add_argument("--loop-texts", type=int, default=3_000)
     options = parser.parse_args()
 
