@@ -41,8 +41,10 @@ def replay_in_engine(connection: duckdb.DuckDBPyConnection, facts: list[Fact]) -
                 BEGIN + timedelta(hours=hour),
                 "administrator" if is_removal else cause,
                 is_removal,
+                UUID(int=number) if cause == "hard_bounce" else None,
+                ends_at,
+                UUID(int=1000 + number),
             )
-            + (UUID(int=number) if cause == "hard_bounce" else None, ends_at, UUID(int=1000 + number))
         )
     connection.execute(
         """create or replace temp table facts (

@@ -6,8 +6,8 @@ REQUIRED = ("action_id", "action", "at", "by", "reason")
 OF_ADDRESSES = ("address", "list", "listed_at", "origin")
 OF_RECOVERIES = ("from", "until", "margin_hours", "recipient_domain", "provider", "pattern", "bounce_reason")
 FIELDS = (*REQUIRED, *OF_ADDRESSES, *OF_RECOVERIES)
-"""`list` says which list, that of the administrator (`suppression`, also where it is absent) or the users' own
-(`global`). `listed_at` and `origin` come with an import. The last seven say which hard bounces a recovery disregards."""
+"""`list` says which list: that of the administrator (`suppression`, also where it is absent) or the users' own
+(`global`). `listed_at` and `origin` come with an import. The last seven say which bounces a recovery disregards."""
 
 ACTIONS = ("add", "remove", "import", "recover")
 LISTS = ("suppression", "global")
