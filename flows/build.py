@@ -64,7 +64,8 @@ class Versions:
     everything is built from landing."""
     rule_set: str
     """Digest of the rules; when it moves, every message is derived and judged again."""
-    suppression_policy: str
+    suppression_settings: str
+    """What puts an address on the list, as JSON; when it moves, the lists are derived again."""
 
 
 def find_versions(settings: Settings) -> Versions:
@@ -78,7 +79,8 @@ def find_versions(settings: Settings) -> Versions:
             if path.suffix in {".sql", ".csv"} and path.name not in rule_seeds:
                 digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update(json.dumps(read_sources(settings).variables, sort_keys=True).encode())
-    return Versions(digest.hexdigest()[:16], rules.rule_set_version(project), settings.suppression_policy)
+    suppression_settings = json.dumps(settings.suppression_variables, sort_keys=True)
+    return Versions(digest.hexdigest()[:16], rules.rule_set_version(project), suppression_settings)
 
 
 def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
@@ -156,14 +158,16 @@ def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
             file_count bigint,
             project_version varchar,
             rule_set_version varchar,
-            suppression_policy varchar
+            suppression_policy varchar,
+            suppression_settings varchar
         )"""
     )
+    connection.execute("alter table landing.builds add column if not exists suppression_settings varchar")
 
 
 def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
     row = connection.execute(
-        """select project_version, rule_set_version, suppression_policy
+        """select project_version, rule_set_version, suppression_settings
         from landing.builds order by finished_at desc limit 1"""
     ).fetchone()
     return Versions(*row) if row else None
@@ -232,8 +236,16 @@ def _finish(connection: duckdb.DuckDBPyConnection, versions: Versions, batch: li
     connection.register("batch", pa.table({"file_digest": pa.array((load.file_digest for load in batch), pa.string())}))
     connection.execute("insert or ignore into landing.built_files select distinct file_digest from batch")
     connection.execute(
-        "insert into landing.builds values (?, ?, ?, ?, ?, ?)",
-        [build_id, finished_at, len(batch), versions.project, versions.rule_set, versions.suppression_policy],
+        "insert into landing.builds values (?, ?, ?, ?, ?, ?, ?)",
+        [
+            build_id,
+            finished_at,
+            len(batch),
+            versions.project,
+            versions.rule_set,
+            json.loads(versions.suppression_settings)["suppression_policy"],
+            versions.suppression_settings,
+        ],
     )
     connection.execute("commit")
 
@@ -246,7 +258,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
     results_file.unlink(missing_ok=True)
     project = find_project_directory()
     variables = {
-        "suppression_policy": versions.suppression_policy,
+        **settings.suppression_variables,
         "rule_set_version": versions.rule_set,
         "is_retouched": is_retouched,
         **read_sources(settings).variables,

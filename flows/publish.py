@@ -9,11 +9,18 @@ import duckdb
 
 from flows import __version__, rules
 from flows.build import find_build_id
+from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
 from flows.settings import Settings
 
 STORAGE_VERSION = "v1.2.0"
 """The oldest DuckDB that can read the published file."""
+
+PAST_LISTS = {
+    "suppressed_at": "fct_suppression_events",
+    "globally_suppressed_at": "fct_global_suppression_events",
+}
+"""Macros of the published file that give a list at any past moment, and the ledgers that they replay."""
 
 
 def published_build_id(settings: Settings) -> str | None:
@@ -49,6 +56,8 @@ def publish(settings: Settings) -> Path:
         connection.execute("use published")
         _copy_comments(connection, settings)
         rules.install(connection, find_project_directory(), schema="marts")
+        for macro, ledger in PAST_LISTS.items():
+            connection.execute(_past_list(macro, ledger))
         connection.execute(
             """create table published.marts.ops_publication as
             select
@@ -68,6 +77,15 @@ def publish(settings: Settings) -> Path:
         os.fsync(written.fileno())
     temporary.replace(target)
     return target
+
+
+def _past_list(macro: str, ledger: str) -> str:
+    return f"""
+        create macro published.marts.{macro}(moment) as table
+        select address, recipient_domain, occurred_at as suppressed_at, acted_by, why, cause, event_id
+        from marts.{ledger}
+        where occurred_at <= cast(moment as timestamp)
+        qualify {read_macros().is_last_change()} and action in ('added', 'imported')"""
 
 
 def find_marts(settings: Settings) -> list[str]:

@@ -25,6 +25,15 @@ SOURCES = (
 ACTIONS = "actions"
 """Landed like a source, but it comes from `<home>/actions/` and holds what administrators decided."""
 
+SUPPRESSION_SETTINGS = (
+    "suppression_policy",
+    "soft_bounce_days",
+    "soft_bounce_window_days",
+    "suppression_expiry_days",
+    "is_reactivated_on_delivery",
+)
+"""Settings that decide what puts an address on the suppression list, and dbt's variables of the same names."""
+
 
 class Settings(BaseSettings):
     """Values come from arguments, then from `BOUNCEHOUSE_*` in the environment, then from the defaults here."""
@@ -34,9 +43,24 @@ class Settings(BaseSettings):
     home: Path = Path("data")
     inbox_directory: Path | None = Field(default=None, description="read raw logs from here instead of `<home>/inbox`")
     suppression_policy: Literal["smtp_5xx", "recipient"] = "smtp_5xx"
+    soft_bounce_days: int = Field(
+        default=0, ge=0, description="soft bounces on so many days suppress too, with no delivery between; 0: never"
+    )
+    soft_bounce_window_days: int = Field(default=30, ge=1, description="the days within which those days lie")
+    suppression_expiry_days: int = Field(
+        default=0, ge=0, description="days after its last bounce when an address comes off the list by itself; 0: never"
+    )
+    is_reactivated_on_delivery: bool = Field(
+        default=False, description="whether a later delivery takes an address off the list"
+    )
     threads: int | None = Field(default=None, ge=1, description="DuckDB threads while landing; one per core unless set")
     memory_limit: str = Field(default="2GB", description="DuckDB memory limit, in DuckDB's own spelling")
     report_days: int = Field(default=30, ge=1, description="days that the exported reports cover")
+
+    @property
+    def suppression_variables(self) -> dict[str, str | int | bool]:
+        """What the models need to know of the policy."""
+        return self.model_dump(include=set(SUPPRESSION_SETTINGS))
 
     @field_validator("home")
     @classmethod

@@ -1,9 +1,17 @@
 {#-
     The one normal form of an address, in which addresses are compared and joined: without display name and angle
-    brackets, trimmed, lower case. Plus tags and dots stay: they are different mailboxes to all but a few providers.
+    brackets, trimmed, lower case, an international domain as DNS knows it (`idna_domain` of flows/addresses.py). Plus
+    tags and dots stay: they are different mailboxes to all but a few providers.
 -#}
 {% macro normal_address(text) -%}
-    nullif(lower(trim(coalesce({{ regex_group(text, '<([^<>]*)>\s*$') }}, {{ text }}))), '')
+    {%- set bare = "lower(trim(coalesce(" ~ regex_group(text, '<([^<>]*)>\s*$') ~ ", " ~ text ~ ")))" -%}
+    nullif(
+        case
+            when strlen({{ text }}) > length({{ text }}) and contains({{ text }}, '@')
+                then regexp_replace({{ bare }}, '[^@]*$', '') || idna_domain({{ regex_group(bare, '([^@]*)$') }})
+            else {{ bare }}
+        end, ''
+    )
 {%- endmacro %}
 
 {#- What follows the last @ of an address in normal form. -#}

@@ -5,7 +5,8 @@ from flows.landing.source import Context, Source, judge_objects
 FIELDS = (
     "RecordType", "ID", "Type", "TypeCode", "Name", "Tag", "MessageID", "ServerID", "ServerId", "MessageStream",
     "Description", "Details", "Email", "Recipient", "From", "BouncedAt", "DeliveredAt", "ReceivedAt", "ChangedAt",
-    "Inactive", "CanActivate", "DumpAvailable", "Subject", "Content", "Metadata",
+    "Inactive", "CanActivate", "DumpAvailable", "Subject", "Content", "Metadata", "SuppressSending",
+    "SuppressionReason",
 )  # fmt: skip
 EVENT_KINDS = (
     "Delivery", "SpamComplaint", "HardBounce", "SoftBounce", "Blocked", "DMARCPolicy", "VirusNotification", "Transient",

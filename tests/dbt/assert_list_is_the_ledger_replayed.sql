@@ -3,7 +3,7 @@
 with replayed as (
     select
         address,
-        count(*) filter (action = 'added') - count(*) filter (action = 'removed') as balance
+        sum(case when action in ('added', 'imported') then 1 else -1 end) as balance
     from {{ ref('fct_suppression_events') }}
     group by address
 ),

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from flows import build, landing
+from flows import addresses, build, landing
 from flows.settings import Settings
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -52,6 +52,7 @@ def stage(
     files = {folder / "landing" / source / f"{load.landing_name}.parquet": None for load in loads}
     queries = compiled(json.dumps(variables or {}))
     with duckdb.connect(":memory:") as connection:
+        addresses.register(connection)
         connection.execute("set TimeZone = 'UTC'; attach ':memory:' as work; use work; create schema landing")
         connection.execute(build._view(source, landing.LANDING_COLUMNS[source], files))
         if lines := queries.get(f"stg_{source}__lines"):  # of sources that are taken apart before they are read

@@ -1,13 +1,6 @@
-with ledger as (
+with last_changes as (
     select * from {{ ref('fct_suppression_events') }}
-),
-
-last_events as (
-    select * from ledger
-    qualify row_number() over (
-        partition by address
-        order by occurred_at desc, acted_by = 'bouncehouse', suppression_event_id desc
-    ) = 1
+    qualify {{ is_last_change() }}
 )
 
 select
@@ -16,6 +9,7 @@ select
     occurred_at as suppressed_at,
     acted_by,
     why,
+    cause,
     event_id,
     source_name,
     campaign_id,
@@ -25,5 +19,5 @@ select
     response_text,
     rule_set_version,
     suppression_policy
-from last_events
-where action = 'added'
+from last_changes
+where action in ('added', 'imported')

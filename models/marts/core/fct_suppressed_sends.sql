@@ -13,10 +13,11 @@ ledger as (
         *,
         lead(occurred_at) over (
             partition by address
-            order by occurred_at, acted_by <> 'bouncehouse', suppression_event_id
+            -- at the same instant an end comes before the next begin
+            order by occurred_at, action in ('added', 'imported'), suppression_event_id
         ) as removed_at
     from {{ ref('fct_suppression_events') }}
-    qualify action = 'added'
+    qualify action in ('added', 'imported')
 )
 
 select

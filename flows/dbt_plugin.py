@@ -1,0 +1,13 @@
+"""What dbt-duckdb loads by `plugins` in profiles.yml: functions that the models need and SQL cannot write."""
+
+from dbt.adapters.duckdb.plugins import BasePlugin
+from duckdb import DuckDBPyConnection
+
+from flows import addresses
+
+
+class Plugin(BasePlugin):
+    """Of the name that dbt-duckdb looks for."""
+
+    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        addresses.register(conn)
