@@ -110,6 +110,10 @@ _FIND_CHANGED_ADDRESSES = """
         where
             judged_events.event_type in ('bounced', 'out_of_band_bounce') and judged_events.bounce_class = 'hard'
             and judged_events.recipient in (select recipient from judged_events where old_reason <> new_reason)
+            -- what was recovered or has expired counts under no rules
+            and judged_events.event_id not in (
+                select event_id from published_causes where event_id is not null and ends_at is not null
+            )
             and (
                 addresses.last_action is null
                 or (addresses.last_action = 'remove' and judged_events.event_at > addresses.last_action_at)
@@ -168,6 +172,7 @@ def compare_published(
                 """
                 create view published_texts as select * from published.marts.dim_bounce_texts;
                 create view published_addresses as select * from published.marts.ops_suppression_policy_addresses;
+                create view published_causes as select * from published.marts.fct_suppression_causes;
                 create view events as
                 select * from published.marts.fct_delivery_events
                 -- who was on a list already was not tried: no rule judged that

@@ -7,7 +7,10 @@ with listed as (
         address,
         event_id
     from {{ ref('dim_suppressed_addresses') }}
-    where event_id is not null
+    -- what soft bounces put there, where that option is on, is no matter of the policies
+    where
+        cause = 'hard_bounce'
+        or (event_id is not null and address in (select address from {{ ref('ops_suppression_policy_addresses') }}))
 ),
 
 compared as (

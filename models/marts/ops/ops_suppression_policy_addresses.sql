@@ -2,13 +2,9 @@ with evidence as (
     select * from {{ ref('int_suppression_evidence__collected') }}
 ),
 
-reasons as (
-    select * from {{ ref('bounce_reasons') }}
-),
-
-actions as (
-    select * from {{ ref('int_actions__collected') }}
-    where address in (select address from evidence)
+causes as (
+    select * from {{ ref('int_suppression_causes__collected') }}
+    where list_name = 'suppression' and address in (select address from evidence)
 ),
 
 messages as (
@@ -22,59 +18,41 @@ policies as (
     select 'recipient' as suppression_policy
 ),
 
--- what each policy takes for a cause; the ledger's rules (fct_suppression_events), for both policies at once
-causes as (
-    select
-        policies.suppression_policy,
-        evidence.address,
-        evidence.event_at as occurred_at,
-        'added' as action,
-        false as is_by_hand,
-        evidence.event_id as cause_id,
-        evidence.event_id
-    from evidence
-    inner join reasons on evidence.reason = reasons.reason
-    inner join policies on policies.suppression_policy = 'smtp_5xx' or reasons.is_about_recipient
-    union all
-    select
-        policies.suppression_policy,
-        actions.address,
-        actions.acted_at as occurred_at,
-        case actions.action when 'add' then 'added' else 'removed' end as action,
-        true as is_by_hand,
-        {{ digest(["'action'", 'actions.action_id']) }} as cause_id,
-        null as event_id
-    from actions
-    cross join policies
-),
-
-with_state as (
-    select
-        *,
-        lag(action, 1, 'removed') over (
-            partition by suppression_policy, address
-            -- at the same instant the administrator has the last word
-            order by occurred_at, is_by_hand, cause_id
-        ) as state_before
+-- what counts under each policy, as two lists that are replayed at once
+policy_causes as (
+    select causes.* replace (policies.suppression_policy as list_name)
     from causes
+    inner join policies
+        on
+            policies.suppression_policy = 'smtp_5xx'
+            or causes.is_about_recipient is null
+            or causes.is_about_recipient
 ),
 
-last_entries as (
-    select * from with_state
-    where action <> state_before
-    qualify row_number() over (
-        partition by suppression_policy, address
-        order by occurred_at desc, is_by_hand desc, cause_id desc
-    ) = 1
+changes as (
+    {{ replayed_ledger('policy_causes') }}
 ),
 
 verdicts as (
     select
-        suppression_policy,
+        list_name as suppression_policy,
         address,
-        case when event_id is not null then 'suppress' else action end as verdict,
+        case
+            when event_id is not null then 'suppress'
+            when action = 'imported' then 'added'
+            else action
+        end as verdict,
         event_id
-    from last_entries
+    from changes
+    qualify row_number() over (
+        partition by list_name, address
+        order by occurred_at desc, action in ('added', 'imported') desc, suppression_event_id desc
+    ) = 1
+),
+
+actions as (
+    select * from {{ ref('int_actions__collected') }}
+    where list_name = 'suppression' and address in (select address from evidence)
 ),
 
 last_actions as (
