@@ -31,47 +31,6 @@ hard_bounces as (
     inner join reasons on evidence.reason = reasons.reason
 ),
 
-{% if var('soft_bounce_days') > 0 -%}
-deliveries as (
-    select
-        recipient as address,
-        event_at
-    from {{ ref('fct_delivery_events') }}
-    where event_type = 'delivered'
-),
-
-soft_bounces as (
-    select
-        *,
-        provider_of(mx_host, recipient_domain) as provider,
-        row_number() over (partition by recipient, event_date order by event_at, event_id) = 1 as is_first_of_day
-    from {{ ref('fct_delivery_events') }}
-    where is_attempt and bounce_class = 'soft' and event_type in ('deferred', 'bounced')
-),
-
--- a delivery between two soft bounces begins the count anew
-soft_bounces_counted as (
-    select
-        soft_bounces.*,
-        max(deliveries.event_at) as delivered_at
-    from soft_bounces
-    left join deliveries on soft_bounces.recipient = deliveries.address and soft_bounces.event_at > deliveries.event_at
-    where soft_bounces.is_first_of_day
-    group by all
-),
-
-soft_bounces_repeated as (
-    select
-        *,
-        lag(event_date, {{ var('soft_bounce_days') - 1 }}) over (
-            partition by recipient, delivered_at
-            order by event_date
-        ) as first_bounce_date
-    from soft_bounces_counted
-    qualify event_date - first_bounce_date < {{ var('soft_bounce_window_days') }}
-),
-{%- endif %}
-
 bounces as (
     select
         event_id,
@@ -90,7 +49,6 @@ bounces as (
         why,
         is_about_recipient
     from hard_bounces
-    {% if var('soft_bounce_days') > 0 -%}
     union all
     select
         event_id,
@@ -99,7 +57,7 @@ bounces as (
         event_type,
         recipient as address,
         recipient_domain,
-        provider,
+        provider_of(mx_host, recipient_domain) as provider,
         campaign_id,
         text_id,
         reason,
@@ -109,8 +67,7 @@ bounces as (
         'soft bounces on {{ var("soft_bounce_days") }} days within {{ var("soft_bounce_window_days") }} days' as why,
         -- an option of its own, whatever the policy makes of hard bounces
         true as is_about_recipient
-    from soft_bounces_repeated
-    {%- endif %}
+    from {{ ref('int_soft_bounces__repeated') }}
 ),
 
 -- why a bounce stops counting by itself, the first of all such reasons
@@ -129,7 +86,6 @@ endings as (
         on
             recoveries.action = 'recover'
             and {{ matches_recovery('bounces', 'recoveries') }}
-    {% if var('suppression_expiry_days') > 0 -%}
     union all
     select
         bounces.event_id,
@@ -141,9 +97,9 @@ endings as (
         {{ digest(["'expired'", 'bounces.event_id', 'bounces.cause']) }} as end_id
     from bounces
     cross join progress
-    where bounces.event_at + interval {{ var('suppression_expiry_days') }} day <= progress.data_through_at
-    {%- endif %}
-    {% if var('is_reactivated_on_delivery') -%}
+    where
+        {{ var('suppression_expiry_days') }} > 0
+        and bounces.event_at + interval {{ var('suppression_expiry_days') }} day <= progress.data_through_at
     union all
     select
         bounces.event_id,
@@ -159,8 +115,8 @@ endings as (
             bounces.address = deliveries.recipient
             and deliveries.event_type = 'delivered'
             and bounces.event_at < deliveries.event_at
+    where {{ var('is_reactivated_on_delivery') }}
     group by bounces.event_id, bounces.cause
-    {%- endif %}
 ),
 
 first_endings as (

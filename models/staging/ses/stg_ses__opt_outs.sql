@@ -8,8 +8,10 @@ select
     ]) }} as opt_out_id,
     'ses' as source_name,
     {{ normal_address(json_text('mail', '$.destination[0]')) }} as address,
-    {{ timestamp_from_iso('coalesce(' ~ json_text('subscription', '$.timestamp') ~ ', ' ~ json_text('mail', '$.timestamp') ~ ')') }}
-        as event_at,
+    coalesce(
+        {{ timestamp_from_iso(json_text('subscription', '$.timestamp')) }},
+        {{ timestamp_from_iso(json_text('mail', '$.timestamp')) }}
+    ) as event_at,
     {{ json_text('subscription', '$.newTopicPreferences.unsubscribeAll') }} = 'false' as is_removal,
     concat_ws(' ', "eventType", {{ json_text('subscription', '$.source') }}) as why
 from {{ source('landing', 'ses') }}
