@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from flows.landing.lines import BOM, Counter, Oversize, cut_at_newlines, number_from, pc
+from flows.landing.lines import BOM, Counter, Oversize, as_text, cut_at_newlines, number_from, pc
 from flows.landing.tables import (
     CsvRows,
     ForeignFileError,
@@ -186,6 +186,8 @@ class AccountingRows(CsvRows):
         """A block whose lines are its rows; None where that is not certain, or a row is not as RFC 4180 has it."""
         if b"\0" in text or text.count(b"\r") != text.count(b"\r\n") or not self._is_regular(text):
             return None
+        if as_text(text, len(text)) is None:
+            return None  # Arrow would print an error of its own for each wrong row of such a block
         wrong: list[tuple[int, str, str]] = []
 
         def note(row: pacsv.InvalidRow) -> Literal["skip"]:
@@ -201,8 +203,8 @@ class AccountingRows(CsvRows):
                     column_types=dict.fromkeys(self.columns, pa.string()), null_values=[], strings_can_be_null=False
                 ),
             )
-        except (pa.ArrowException, UnicodeDecodeError):
-            return None  # not UTF-8 somewhere
+        except pa.ArrowException:
+            return None
         count = text.count(b"\n") + (not text.endswith(b"\n"))
         if table.num_rows + len(wrong) != count:
             return None  # a blank line, or a quote that Arrow saw otherwise

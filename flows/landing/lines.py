@@ -106,13 +106,7 @@ def cut_at_newlines(blocks: Iterable[bytes]) -> Iterator[bytes | Oversize]:
 def text_batch(block: bytes, number: int) -> tuple[pa.RecordBatch, int]:
     """Take apart a block that ends with a newline; bad lines come as flawed. Gives its count of lines too."""
     text = block.replace(b"\r\n", b"\n") if b"\r" in block else block
-    ends = pa.array([0, len(text) - 1], pa.int32()).buffers()[1]
-    whole = pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(text)])
-    try:
-        if b"\0" in text:
-            return mixed_batch(text, number), text.count(b"\n")
-        whole.validate(full=True)
-    except pa.ArrowInvalid:
+    if b"\0" in text or (whole := as_text(text, len(text) - 1)) is None:
         return mixed_batch(text, number), text.count(b"\n")
     lines = pc.split_pattern(whole, "\n").flatten()
     count = len(lines)
@@ -122,6 +116,17 @@ def text_batch(block: bytes, number: int) -> tuple[pa.RecordBatch, int]:
     if pc.any(pc.is_in(begins, pa.array([b"", b" ", b"\t"]))).as_py():
         batch = batch.filter(pc.not_equal(pc.utf8_trim_whitespace(lines), ""))
     return batch, count
+
+
+def as_text(block: bytes, length: int) -> "pa.Array[Any] | None":
+    """The begin of a block, of so many bytes, as the one value of an array, not copied; None where it is not UTF-8."""
+    ends = pa.array([0, length], pa.int32()).buffers()[1]
+    whole: pa.Array[Any] = pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(block)])
+    try:
+        whole.validate(full=True)
+    except pa.ArrowInvalid:
+        return None
+    return whole
 
 
 def number_from(start: int, count: int) -> "pa.Array[Any]":
