@@ -5,12 +5,16 @@ import sys
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows import __version__
+from flows.cli_options import HomeOption
+from flows.cli_options import make_settings as _make_settings
+from flows.cli_options import say as _say
 from flows.problems import ActionableError, WrongUsageError
+from flows.suppression_cli import suppression_app
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,9 +39,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-)
-suppression_app = typer.Typer(
-    help="The suppression list: who is on it, why, and what an administrator decides.", no_args_is_help=True
 )
 app.add_typer(suppression_app, name="suppression")
 
@@ -73,40 +74,11 @@ class ReportFormat(StrEnum):
     parquet = "parquet"
 
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", help="Where the warehouse lives. Default: BOUNCEHOUSE_HOME, else ./data.", show_default=False
-    ),
-]
 InboxOption = Annotated[
     Path | None,
     typer.Option("--inbox", help="Read raw logs from this folder instead of <home>/inbox.", show_default=False),
 ]
 DayOption = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], show_default=False)]
-
-
-def _make_settings(home: Path | None, **values: Any) -> "Settings":
-    from pydantic import ValidationError
-
-    from flows.settings import Settings
-
-    given = {name: value for name, value in {"home": home, **values}.items() if value is not None}
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise WrongUsageError(
-            f"{name} cannot be {first['input']!r}: {first['msg']}",
-            f"correct it, or BOUNCEHOUSE_{name.upper()} in the environment",
-        ) from error
-
-
-def _say(text: str) -> None:
-    from flows.tables import show_plainly
-
-    print(show_plainly(text, keep_lines=True), file=sys.stderr)
 
 
 @app.callback(invoke_without_command=True)
@@ -308,77 +280,6 @@ def _choose_format(output_format: ReportFormat | None, out: Path | None) -> Repo
     if out is not None and out.is_dir():
         raise WrongUsageError(f"{out} is a folder", "give --out the name of a file")
     return output_format
-
-
-@suppression_app.command("list")
-def suppression_list(
-    home: HomeOption = None,
-    domain: Annotated[
-        str | None, typer.Option(help="Only addresses of this recipient domain.", show_default=False)
-    ] = None,
-) -> None:
-    """List the addresses that are not to be mailed."""
-    from flows.suppression import list_suppressed
-    from flows.tables import make_console, print_table
-
-    settings = _make_settings(home)
-    table = list_suppressed(settings.published_database, domain=domain)
-    print_table(make_console(), table.column_names, (list(row.values()) for row in table.to_pylist()))
-    _say(f"{table.num_rows:,} addresses")
-
-
-@suppression_app.command("why")
-def suppression_why(address: str, home: HomeOption = None) -> None:
-    """Show all that the ledger holds of an address, oldest first, with the replies."""
-    from flows.suppression import find_history, is_suppressed
-    from flows.tables import show_value
-
-    settings = _make_settings(home)
-    events = find_history(settings.published_database, address).to_pylist()
-    if not events:
-        _say(f"{address} has never been on the suppression list")
-        return
-    for event in events:
-        print(f"{event.pop('occurred_at'):%Y-%m-%d %H:%M:%S} UTC  {event.pop('action')}")
-        for name, value in event.items():
-            if value is not None:
-                print(f"    {name.replace('_', ' ')}: {show_value(value)}")
-    is_on_list = is_suppressed(settings.published_database, address)
-    _say(f"{address} is {'on' if is_on_list else 'not on'} the suppression list")
-
-
-@suppression_app.command("remove")
-def suppression_remove(
-    address: str,
-    by: Annotated[str, typer.Option(help="Who decides.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
-    home: HomeOption = None,
-) -> None:
-    """Take an address off the list, with the next run. A later hard bounce adds it again."""
-    _record_action("remove", address, by=by, reason=reason, home=home)
-
-
-@suppression_app.command("add")
-def suppression_add(
-    address: str,
-    by: Annotated[str, typer.Option(help="Who decides.")],
-    reason: Annotated[str, typer.Option(help="Why.")],
-    home: HomeOption = None,
-) -> None:
-    """Put an address on the list, with the next run."""
-    _record_action("add", address, by=by, reason=reason, home=home)
-
-
-def _record_action(action: str, address: str, *, by: str, reason: str, home: Path | None) -> None:
-    from flows.suppression import is_suppressed, write_action
-
-    settings = _make_settings(home)
-    path, address = write_action(settings, "add" if action == "add" else "remove", address, by=by, reason=reason)
-    _say(f"recorded in {path}: {action} {address}. It takes effect with the next run.")
-    if settings.published_database.exists():
-        is_on_list = is_suppressed(settings.published_database, address)
-        if is_on_list == (action == "add"):
-            _say(f"note: as published now, the address is {'already' if is_on_list else 'not'} on the list")
 
 
 @app.command()

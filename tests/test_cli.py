@@ -10,14 +10,12 @@ from pathlib import Path
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
-from published_database import Bounce, NonDelivery, Suppressed, make_published
+from published_database import Bounce, NonDelivery, make_published
 
 from flows.lock import hold_lock
 from flows.settings import Settings
-from flows.suppression import check_address, write_action
 
 ROOT = Path(__file__).parent.parent
-HOSTILE = "451 \x1b]0;owned\x07\x1b[31m[bold red]=1+1[/] \u202eevil\nnext"
 
 
 def run_command(*arguments: object, environment=None, **options) -> subprocess.CompletedProcess:
@@ -40,7 +38,6 @@ def home(tmp_path):
         + [Bounce(datetime(2026, 3, 6), bounce_class="hard", campaign_id="autumn")]
         + [Bounce(datetime(2025, 12, 31), bounce_text="450 old")],
         [NonDelivery(datetime(2026, 3, 5)), NonDelivery(datetime(2026, 3, 5), bounce_text=None, reason=None)],
-        [Suppressed("ann@mail.example", bounce_text=HOSTILE), Suppressed("bob@other.example")],
     )
     return tmp_path
 
@@ -139,9 +136,6 @@ def test_a_campaign_that_does_not_exist_is_said_to(home, campaign):
         (["report", "--out", "report.doc"], ["report.doc"]),
         (["report", "--format", "table", "--out", "x.csv"], ["--out"]),
         (["report", "--group-by", "campaign"], ["campaign"]),
-        (["suppression", "remove", "ann@mail.example"], ["--by"]),
-        (["suppression", "remove", "no address", "--by", "me", "--reason", "asked"], ["no address"]),
-        (["suppression", "add", "ann@mail.example", "--by", " ", "--reason", "asked"], ["--by"]),
         (["explode"], ["explode"]),
     ],
 )
@@ -154,9 +148,8 @@ def test_wrong_usage_ends_with_2_and_names_what_is_wrong(home, arguments, says):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("arguments", [["report"], ["suppression", "list"], ["suppression", "why", "a@b.example"]])
-def test_before_the_first_run_the_way_is_shown(tmp_path, arguments):
-    ran = run_command(*arguments, "--home", tmp_path)
+def test_before_the_first_run_the_way_is_shown(tmp_path):
+    ran = run_command("report", "--home", tmp_path)
     cause, remedy = ran.stderr.decode().splitlines()
     assert ran.returncode == 1
     assert "nothing is published yet" in cause
@@ -168,84 +161,6 @@ def test_a_wrong_setting_in_the_environment_is_named(tmp_path, monkeypatch):
     ran = run_command("report", "--home", tmp_path)
     assert ran.returncode == 2
     assert b"BOUNCEHOUSE_REPORT_DAYS" in ran.stderr
-
-
-def test_suppression_list_and_why_show_hostile_replies_harmlessly(home):
-    listed = run_command("suppression", "list", "--home", home, "--domain", "MAIL.example")
-    assert b"ann@mail.example" in listed.stdout
-    assert b"bob@other.example" not in listed.stdout
-    why = run_command("suppression", "why", "Ann@Mail.example", "--home", home)
-    said = why.stdout.decode()
-    assert "added" in said
-    assert "response text: 451 \\x1b]0;owned\\x07\\x1b[31m[bold red]=1+1[/] \\u202eevil\\nnext" in said
-    assert not {"\x1b", "\x07", "\u202e"} & set(said)
-    assert b"is on the suppression list" in why.stderr
-    never = run_command("suppression", "why", "nobody@mail.example", "--home", home)
-    assert b"has never been on the suppression list" in never.stderr
-
-
-def test_an_action_is_one_json_line_for_the_next_run(home):
-    ran = run_command(
-        "suppression", "remove", " ann@mail.example ", "--by", "jo", "--reason", "asked; =1", "--home", home
-    )
-    assert ran.returncode == 0
-    assert b"takes effect with the next run" in ran.stderr
-    (path,) = (home / "actions").iterdir()
-    action = json.loads(path.read_text())
-    assert path.name == f"{action['at'][:7]}.jsonl"
-    assert datetime.fromisoformat(action["at"]).tzinfo is not None
-    assert len(action.pop("action_id")) == 32
-    del action["at"]
-    assert action == {"action": "remove", "address": "ann@mail.example", "by": "jo", "reason": "asked; =1"}
-    assert b"note:" not in ran.stderr
-    again = run_command("suppression", "add", "bob@other.example", "--by", "jo", "--reason", "x", "--home", home)
-    assert b"already on the list" in again.stderr
-    assert len(path.read_text().splitlines()) == 2
-
-
-def test_a_line_cut_by_a_crash_does_not_swallow_the_next_action(tmp_path):
-    settings = Settings(home=tmp_path)
-    path, _ = write_action(settings, "add", "a@b.example", by="jo", reason="x")
-    with path.open("a") as file:
-        file.write('{"action_id": "cut off in the mid')
-    write_action(settings, "remove", "a@b.example", by="jo", reason="y")
-    first, cut, last = path.read_text().splitlines()
-    assert json.loads(first)["action"] == "add"
-    assert cut == '{"action_id": "cut off in the mid'
-    assert json.loads(last)["action"] == "remove"
-
-
-def test_two_administrators_at_once_lose_nothing(tmp_path):
-    script = (
-        "import sys; from pathlib import Path; from flows.settings import Settings\n"
-        "from flows.suppression import write_action\n"
-        "for i in range(150): write_action(Settings(home=Path(sys.argv[1])), 'add', f'{sys.argv[2]}{i}@b.example',"
-        " by='jo', reason='r' * 900)"
-    )
-    both = [subprocess.Popen([sys.executable, "-c", script, tmp_path, name], cwd=ROOT) for name in ("x", "y")]
-    assert [process.wait(timeout=60) for process in both] == [0, 0]
-    lines = [json.loads(line) for path in (tmp_path / "actions").iterdir() for line in path.read_text().splitlines()]
-    assert sorted(line["address"] for line in lines) == sorted(
-        f"{name}{i}@b.example" for name in ("x", "y") for i in range(150)
-    )
-    assert len({line["action_id"] for line in lines}) == 300
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["", "ann", "@", "ann@", "@b.example", "a@b@c.example", "a b@c.example", "a@b.example\nBcc: x@y.example",
-     "a@b.example\x00", "a\u202e@b.example", "a\u00a0b@c.example", f"{'a' * 250}@b.example", "\udcff@b.example"],
-)  # fmt: skip
-def test_what_is_no_address_is_not_recorded(tmp_path, address):
-    with pytest.raises(Exception, match=r".") as refused:
-        write_action(Settings(home=tmp_path), "add", address, by="jo", reason="x")
-    assert refused.value.exit_code == 2
-    assert not (tmp_path / "actions").exists()
-
-
-def test_addresses_that_are_odd_but_right_are_taken():
-    for address in ("=1+1@b.example", "ann+tag@b.example", "ä@bücher.example", "o'hara@b.example"):
-        assert check_address(f" {address} ") == address
 
 
 def test_classify_speaks_utf_8_whatever_the_locale():

@@ -1,7 +1,4 @@
-"""The suppression list as an administrator meets it: read the list, ask why, write down an action.
-
-An action is a line in `<home>/actions/`; the next run lands it like any log, and the ledger takes it in.
-"""
+"""Decisions of administrators, written down: a JSON line each in `<home>/actions/`, which the next run lands."""
 
 import fcntl
 import json
@@ -12,11 +9,10 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-import pyarrow as pa
-
 from flows.problems import ActionableError, WrongUsageError
-from flows.report import open_published
 from flows.settings import Settings
+
+ListName = Literal["suppression", "global"]
 
 LONGEST_ADDRESS = 254
 """Characters (RFC 5321 section 4.5.3.1.3, as corrected by its erratum 1690)."""
@@ -24,23 +20,40 @@ LONGEST_NOTE = 1000
 
 
 def write_action(
-    settings: Settings, action: Literal["add", "remove"], address: str, *, by: str, reason: str
+    settings: Settings,
+    action: Literal["add", "remove"],
+    address: str,
+    *,
+    by: str,
+    reason: str,
+    list_name: ListName = "suppression",
 ) -> tuple[Path, str]:
-    """Append the action as one JSON line to this month's file; gives the file and the address as written.
+    """Write down that an address is put on a list or taken off it; gives the file and the address as written."""
+    address = check_address(address)
+    record = {**start_record(action, by=by, reason=reason), "address": address}
+    if list_name != "suppression":
+        record["list"] = list_name
+    return append_record(settings, record), address
+
+
+def start_record(action: str, *, by: str, reason: str) -> dict[str, str | float]:
+    """Begin an action with what every action tells: what, when (now), who and why."""
+    return {
+        "action_id": uuid4().hex,
+        "action": action,
+        "at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "by": check_note(by, "--by"),
+        "reason": check_note(reason, "--reason"),
+    }
+
+
+def append_record(settings: Settings, record: dict[str, str | float]) -> Path:
+    """Append an action as one JSON line to the file of its month.
 
     The line is on the disk when this returns. A lock on the file keeps the lines of two administrators apart, and a
     line that a crash has cut is closed first, so that it cannot swallow this one.
     """
-    address = check_address(address)
-    record = {
-        "action_id": uuid4().hex,
-        "action": action,
-        "at": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "address": address,
-        "by": check_note(by, "--by"),
-        "reason": check_note(reason, "--reason"),
-    }
-    path = settings.actions / f"{record['at'][:7]}.jsonl"
+    path = settings.actions / f"{str(record['at'])[:7]}.jsonl"
     line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
     try:
         settings.actions.mkdir(parents=True, exist_ok=True)
@@ -64,7 +77,7 @@ def write_action(
             f"only {written} of {len(line)} bytes of the action fitted into {path}",
             "make room, then give the action again",
         )
-    return path, address
+    return path
 
 
 def check_address(address: str) -> str:
@@ -77,7 +90,7 @@ def check_address(address: str) -> str:
         raise WrongUsageError(
             f"the address has {len(address)} characters", f"an address has at most {LONGEST_ADDRESS} (RFC 5321)"
         )
-    if any(character.isspace() for character in address) or not _is_plain(address):
+    if any(character.isspace() for character in address) or not is_plain(address):
         raise WrongUsageError(f"{address!r} holds a space or a control character", "give the address without it")
     return address
 
@@ -87,7 +100,7 @@ def check_note(note: str, option: str) -> str:
     note = note.strip()
     if not note:
         raise WrongUsageError(f"{option} is empty", "the ledger records who decided and why: give both")
-    if len(note) > LONGEST_NOTE or not _is_plain(note):
+    if len(note) > LONGEST_NOTE or not is_plain(note):
         raise WrongUsageError(
             f"{option} holds a control character or is longer than {LONGEST_NOTE} characters",
             "give one line of plain text",
@@ -95,47 +108,24 @@ def check_note(note: str, option: str) -> str:
     return note
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
+    """Whether the text holds nothing that is not seen but acts."""
     # Cs: bytes of the command line that are no UTF-8 arrive as lone surrogates, and could not be written as JSON
     return not any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text)
 
 
-def list_suppressed(database: Path, *, domain: str | None = None) -> pa.Table:
-    """Take the published list, one row an address, by address; only a recipient domain's addresses if one is given."""
-    with open_published(database) as connection:
-        table: pa.Table = connection.execute(
-            """
-            select address, suppressed_at, reason, source_name, campaign_id, rule_set_version, suppression_policy
-            from marts.dim_suppressed_addresses
-            where $domain::varchar is null or recipient_domain = lower($domain)
-            order by address, suppressed_at
-            """,
-            {"domain": domain},
-        ).to_arrow_table()
-    return table
+IS_PLAIN_ADDRESS = "[!-;=?A-~]+@[!-;=?A-~]+"
+"""Matches most addresses whole: printable ASCII about one @, with no space and no angle bracket."""
 
 
-def is_suppressed(database: Path, address: str) -> bool:
-    """Say whether the published list holds the address."""
-    with open_published(database) as connection:
-        row = connection.execute(
-            "select exists (select 1 from marts.dim_suppressed_addresses where lower(address) = lower(?))", [address]
-        ).fetchone()
-    return bool(row and row[0])
-
-
-def find_history(database: Path, address: str) -> pa.Table:
-    """Take all of the published ledger that speaks of the address, oldest first, with the replies."""
-    with open_published(database) as connection:
-        table: pa.Table = connection.execute(
-            """
-            select
-                occurred_at, action, acted_by, why, reason, source_name, response_text, rule_set_version,
-                suppression_policy,
-            from marts.fct_suppression_events
-            where lower(address) = lower(?)
-            order by occurred_at, suppression_event_id
-            """,
-            [check_address(address)],
-        ).to_arrow_table()
-    return table
+def find_problem(address: str) -> str:
+    """SQL that says what is wrong with an address in normal form; null where `check_address` would take it."""
+    return f"""case
+        when length({address}) > {LONGEST_ADDRESS} then 'longer than {LONGEST_ADDRESS} characters'
+        when regexp_full_match({address}, '{IS_PLAIN_ADDRESS}') then null
+        when coalesce({address}, '') = '' then 'no address'
+        when not contains({address}, '@') then 'no @'
+        when regexp_matches({address}, '(?s)@.*@') then 'more than one @'
+        when regexp_matches({address}, '^@|@$') then 'nothing before or after the @'
+        when regexp_matches({address}, '[\\s\\p{{Z}}\\p{{Cc}}\\p{{Cf}}]') then 'a space or a control character in it'
+    end"""
