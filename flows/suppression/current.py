@@ -17,7 +17,7 @@ import duckdb
 from flows.dbt_macros import read_macros
 from flows.problems import ActionableError
 from flows.report import open_published
-from flows.rules import text
+from flows.rules.mask import text
 from flows.settings import Settings
 from flows.suppression.actions import IS_PLAIN_ADDRESS
 

@@ -11,7 +11,7 @@ import duckdb
 
 from flows.export import Export, describe_publication, replace_file, write_export
 from flows.problems import WrongUsageError
-from flows.rules import text
+from flows.rules.mask import text
 from flows.settings import Settings
 from flows.suppression.actions import ListName
 from flows.suppression.current import open_current

@@ -30,7 +30,7 @@ import duckdb
 from flows.dbt_macros import read_macros
 from flows.export import replace_file
 from flows.problems import ActionableError, WrongUsageError
-from flows.rules import text
+from flows.rules.mask import text
 from flows.settings import Settings
 from flows.suppression import list_files
 from flows.suppression.actions import ListName, check_note, find_problem
