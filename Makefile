@@ -31,6 +31,7 @@ bench: .venv/ready
 	$(BIN)/python bench/dsn.py --form maildir
 	$(BIN)/python bench/small_files.py
 	$(BIN)/python bench/classify.py
+	$(BIN)/python bench/check.py
 
 # Hashes only: no index address and no annotation, so the file is the same wherever it is made.
 lock: .venv/ready

@@ -12,7 +12,7 @@ from flows import build, classify, compare
 from flows.problems import ActionableError, WrongUsageError
 from flows.publish import publish
 from flows.settings import Settings
-from flows.suppression import write_action
+from flows.suppression.actions import write_action
 from tests import marts
 from tests.conftest import PROJECT, Warehouse, run_all
 from tests.test_cli import run_command
