@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,13 +184,13 @@ def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch
             for (source_name, name), chosen in packs.items()
             if source_name == source
         }
-        connection.execute(_view(source, landing.LANDING_COLUMNS[source], files))
+        _show(connection, source, landing.LANDING_COLUMNS[source], files)
     rejected = {
         loads.rejects_path(settings, source_name, name): _chosen(name, chosen)
         for (source_name, name), chosen in packs.items()
         if any(load.records_rejected for load in chosen)
     }
-    connection.execute(_view("rejects", landing.REJECT_COLUMNS, rejected))
+    _show(connection, "rejects", landing.REJECT_COLUMNS, rejected)
     rows = pa.table({name: [getattr(load, name) for load in batch] for name in LOAD_COLUMNS})
     columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in LOAD_COLUMNS.items())
     connection.register("batch", rows)
@@ -208,20 +208,33 @@ def _chosen(landing_name: str, chosen: list[landing.Load]) -> list[str] | None:
     return None if landing_name in (digests[0], loads.name_pack(digests)) else digests
 
 
-def _view(name: str, columns: dict[str, str], files: Mapping[Path, list[str] | None]) -> str:
-    """SQL of a view on the files, of some only the records of the digests beside."""
-    typed = ", ".join(f'cast("{column}" as {kind}) as "{column}"' for column, kind in columns.items())
-    if not files:
-        nulls = ", ".join(f'cast(null as {kind}) as "{column}"' for column, kind in columns.items())
-        return f"create or replace view landing.{name} as select {nulls} where false"
-    selects = [
-        (_listed(str(path)), f" where file_digest in ({_listed(*found)})") for path, found in files.items() if found
-    ]
+def _show(
+    connection: duckdb.DuckDBPyConnection, name: str, columns: dict[str, str], files: Mapping[Path, list[str] | None]
+) -> None:
+    """Make `landing.<name>` a view on the files, of some only the records of the digests beside.
+
+    A column that the source has got since a file was landed is null in it; one that it has lost is passed over.
+    """
+    nothing = ", ".join(f'cast(null as {kind}) as "{column}"' for column, kind in columns.items())
+    selects = []
+    for digests, paths in _by_digests(files):
+        source = f"read_parquet([{_listed(*paths)}], union_by_name = true)"
+        present = {row[0].lower() for row in connection.execute(f"describe select * from {source}").fetchall()}
+        values = {column: f'"{column}"' if column.lower() in present else "null" for column in columns}
+        typed = ", ".join(f'cast({values[column]} as {kind}) as "{column}"' for column, kind in columns.items())
+        condition = f" where file_digest in ({_listed(*digests)})" if digests else ""
+        selects.append(f"select {typed} from {source}{condition}")
+    query = " union all ".join(selects) or f"select {nothing} where false"
+    connection.execute(f"create or replace view landing.{name} as {query}")
+
+
+def _by_digests(files: Mapping[Path, list[str] | None]) -> Iterator[tuple[list[str] | None, list[str]]]:
+    """The files of which all is wanted together, the others one by one; none of which nothing is."""
     if whole := [str(path) for path, digests in files.items() if digests is None]:
-        selects.append((_listed(*whole), ""))
-    return f"create or replace view landing.{name} as " + " union all ".join(
-        f"select {typed} from read_parquet([{paths}], union_by_name = true){condition}" for paths, condition in selects
-    )
+        yield None, whole
+    for path, digests in files.items():
+        if digests:
+            yield digests, [str(path)]
 
 
 def _listed(*values: str) -> str:

@@ -54,7 +54,7 @@ def stage(
     with duckdb.connect(":memory:") as connection:
         addresses.register(connection)
         connection.execute("set TimeZone = 'UTC'; attach ':memory:' as work; use work; create schema landing")
-        connection.execute(build._view(source, landing.LANDING_COLUMNS[source], files))
+        build._show(connection, source, landing.LANDING_COLUMNS[source], files)
         if lines := queries.get(f"stg_{source}__lines"):  # of sources that are taken apart before they are read
             connection.execute(f"create schema staging; create view staging.stg_{source}__lines as {lines}")
         query = queries[f"stg_{source}__events"]
