@@ -155,14 +155,13 @@ def test_recovered_stays_recovered(tmp_path: Path) -> None:
     ledger = marts.read(tmp_path / "bouncehouse.duckdb", "from marts.fct_suppression_events order by all")
     reverted = sorted(row[1] for row in ledger if row[4] == "reverted")
     assert reverted == ["u1@wave.example", "u2@wave.example", "u7@wave.example"]
+    # built again from landing, with an option that counts without a new file: what bounced on the 1st is expired when
+    # the data has come to the 5th (bob's three days end five minutes after the last event)
     (tmp_path / "work.duckdb").unlink()
-    run_all(settings)
-    assert marts.read(tmp_path / "bouncehouse.duckdb", "from marts.fct_suppression_events order by all") == ledger
-    # options count without a new file: what bounced on the 2nd is expired when the data has come to the 5th
     run_all(Settings(home=tmp_path, threads=1, suppression_expiry_days=3))
-    expired = "select address, occurred_at::varchar, acted_by from marts.fct_suppression_events where action = 'expired' order by 1"
-    # (bob's three days end five minutes after the last event)
-    assert marts.read(tmp_path / "bouncehouse.duckdb", expired) == [
-        ("u0@wave.example", "2026-03-04 08:00:00", "bouncehouse")
+    rebuilt = marts.read(tmp_path / "bouncehouse.duckdb", "from marts.fct_suppression_events order by all")
+    assert [row for row in rebuilt if row[4] != "expired"] == ledger
+    assert [(row[1], str(row[3])) for row in rebuilt if row[4] == "expired"] == [
+        ("u0@wave.example", "2026-03-04 08:00:00")
     ]
     assert listed(tmp_path) == ["bob@b.example", "u1@wave.example"]
