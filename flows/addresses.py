@@ -1,5 +1,6 @@
 """What SQL cannot say of an address: its international domain in the form that DNS knows (RFC 5891)."""
 
+import re
 from typing import Any
 
 import duckdb
@@ -17,6 +18,14 @@ def to_ascii(domain: str) -> str:
         return idna.encode(domain, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError):
         return domain.lower()
+
+
+def normal_form(address: str) -> str:
+    """The form in which addresses are compared: what the macro `normal_address` of macros/addresses.sql gives."""
+    found = re.search(r"<([^<>]*)>\s*$", address)
+    bare = (found[1] if found else address).strip(" ").lower()
+    local, at, domain = bare.rpartition("@")
+    return local + at + to_ascii(domain) if not address.isascii() else bare
 
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from flows import landing, rules
 from flows.dbt_project import find_project_directory
+from flows.erasure.late import erase_late
 from flows.landing import loads
 from flows.problems import ActionableError
 from flows.settings import ACTIONS, SOURCES, Settings
@@ -102,6 +103,8 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
             connection.execute("begin; delete from landing.built_files; delete from landing.builds; commit")
         finished = {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
         batch = [load for load in landed if load.file_digest not in finished]
+        if erase_late(settings, batch):
+            batch = [load for load in landing.read_loads(settings) if load.file_digest not in finished]
         if not batch and not full_refresh and built_with == versions:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started)
         _show_batch(connection, settings, batch)

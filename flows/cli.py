@@ -13,6 +13,7 @@ from flows import __version__
 from flows.cli_options import HomeOption
 from flows.cli_options import make_settings as _make_settings
 from flows.cli_options import say as _say
+from flows.privacy_cli import erase
 from flows.problems import ActionableError, WrongUsageError
 from flows.suppression_cli import suppression_app
 
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(suppression_app, name="suppression")
+app.command()(erase)
 
 
 class Grouping(StrEnum):

@@ -1,6 +1,15 @@
 """Landing: raw log files to Parquet, each content once, with every record landed or rejected."""
 
-from flows.landing.inbox import Arrival, Arrivals, InboxMissing, Known, Unreadable, find_arrivals, remember
+from flows.landing.inbox import (
+    Arrival,
+    Arrivals,
+    InboxMissing,
+    Known,
+    Unreadable,
+    find_actions,
+    find_arrivals,
+    remember,
+)
 from flows.landing.land import LANDING_COLUMNS, REJECT_COLUMNS, Outcome, land_file, land_files
 from flows.landing.loads import Load, read_loads
 
@@ -14,6 +23,7 @@ __all__ = [
     "Load",
     "Outcome",
     "Unreadable",
+    "find_actions",
     "find_arrivals",
     "land_file",
     "land_files",

@@ -98,9 +98,23 @@ def find_arrivals(settings: Settings) -> Arrivals:
             else:
                 message = f"no such folder; {FILE_NAME} names it for {source_name}"
                 arrivals.unreadable.append(Unreadable(safe_name(str(top)), message))
+    look_at_actions(settings, arrivals, seen, now_ns)
+    return arrivals
+
+
+def find_actions(settings: Settings) -> Arrivals:
+    """As `find_arrivals`, of the files of actions only."""
+    arrivals = Arrivals()
+    look_at_actions(settings, arrivals, read_seen(settings), time.time_ns())
+    return arrivals
+
+
+def look_at_actions(
+    settings: Settings, arrivals: Arrivals, seen: dict[str, tuple[tuple[int, ...], str]], now_ns: int
+) -> None:
+    """Add what the folder of actions holds."""
     if settings.actions.is_dir():
         walk(settings, settings.actions, ACTIONS, arrivals, seen, now_ns)
-    return arrivals
 
 
 def walk(

@@ -6,8 +6,8 @@ A file has its own record, or shares one, as it shares the Parquet file, with th
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +20,8 @@ PACK_PREFIX = "pack-"
 class Load:
     """One landed file. `records_read` is what the splitter gave, the others what was written: they can differ.
 
-    `pack` names what it was landed in together with others, whose `landing_bytes` it shares.
+    `pack` names what it was landed in together with others, whose `landing_bytes` it shares. `next_landing_bytes` is
+    there while another file takes the place of what was landed: either is whole.
     """
 
     source_name: str
@@ -36,6 +37,7 @@ class Load:
     message: str | None
     landed_at: str
     pack: str | None = None
+    next_landing_bytes: int | None = None
 
     @property
     def landing_name(self) -> str:
@@ -132,7 +134,7 @@ def is_whole(settings: Settings, loads: Iterable[Load]) -> bool:
         landing_bytes = landing_path(settings, first.source_name, first.landing_name).stat().st_size
     except FileNotFoundError:
         return False
-    if landing_bytes != first.landing_bytes:
+    if landing_bytes not in {first.landing_bytes, first.next_landing_bytes}:
         return False
     is_rejected = any(load.records_rejected for load in (first, *others))
     return not is_rejected or rejects_path(settings, first.source_name, first.landing_name).is_file()
@@ -149,6 +151,41 @@ def write_load(path: Path, loads: list[Load]) -> None:
             file.write(json.dumps(records[0], indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def replace_landed(settings: Settings, loads: Sequence[Load], rewritten: Path | None) -> None:
+    """Write the records of some loads anew and, if given, put another file in the place of the one that they share.
+
+    A kill at any moment leaves them whole: between the two renames either file is.
+    """
+    first = loads[0]
+    path = landing_path(settings, first.source_name, first.landing_name)
+    if rewritten is not None:
+        sync(rewritten)
+        size = rewritten.stat().st_size
+        replace_record(settings, [replace(load, next_landing_bytes=size) for load in loads])
+        rewritten.replace(path)
+        sync(path.parent)
+    size = path.stat().st_size
+    replace_record(settings, [replace(load, landing_bytes=size, next_landing_bytes=None) for load in loads])
+
+
+def replace_record(settings: Settings, loads: list[Load]) -> None:
+    """Write the load record that some loads share in the place of the one that is there."""
+    path = load_path(settings, loads[0].source_name, loads[0].landing_name)
+    temporary = path.with_name(f".{path.name}.new")
+    write_load(temporary, loads)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file or a folder's names durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_loads(settings: Settings) -> list[Load]:

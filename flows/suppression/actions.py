@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
+from flows.addresses import normal_form
+from flows.erasure.pseudonyms import read_pseudonyms
 from flows.problems import ActionableError, WrongUsageError
 from flows.settings import Settings
 
@@ -28,8 +30,15 @@ def write_action(
     reason: str,
     list_name: ListName = "suppression",
 ) -> tuple[Path, str]:
-    """Write down that an address is put on a list or taken off it; gives the file and the address as written."""
+    """Write down that an address is put on a list or taken off it; gives the file and the address as written.
+
+    One that was erased is written as its pseudonym.
+    """
     address = check_address(address)
+    pseudonyms = read_pseudonyms(settings)
+    if pseudonyms:
+        known = pseudonyms.or_same(normal_form(address))
+        address = known if known in pseudonyms.known else address
     record = {**start_record(action, by=by, reason=reason), "address": address}
     if list_name != "suppression":
         record["list"] = list_name
@@ -57,9 +66,8 @@ def append_record(settings: Settings, record: dict[str, str | float]) -> Path:
     line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
     try:
         settings.actions.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = open_locked(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # given back with the descriptor
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line
@@ -78,6 +86,22 @@ def append_record(settings: Settings, record: dict[str, str | float]) -> Path:
             "make room, then give the action again",
         )
     return path
+
+
+def open_locked(path: Path) -> int:
+    """Open a file of actions for appending, made if it is not there, and lock it; the lock goes with the descriptor.
+
+    Another file may take its place while we wait for the lock (`bouncehouse erase`): then that one is opened.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
 
 
 def check_address(address: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from flows.dbt_macros import read_macros
+from flows.erasure.pseudonyms import prepare, read_pseudonyms
 from flows.problems import ActionableError
 from flows.report import open_published
 from flows.rules.mask import text
@@ -83,6 +84,7 @@ def open_current(settings: Settings) -> Iterator[Current]:
         if settings.threads:
             connection.execute(f"set threads = {settings.threads}")
         register_functions(connection)
+        prepare(connection, read_pseudonyms(settings))
         names = connection.execute(
             "select table_name from information_schema.tables where table_schema = 'marts'"
         ).fetchall()
@@ -115,12 +117,13 @@ def register_functions(connection: duckdb.DuckDBPyConnection) -> None:
 def normal_address(written: str) -> str:
     """SQL for an address in its one normal form, from SQL for it as written.
 
-    The macro decides. Most addresses need no more of it than to be in lower case, which is ten times as fast.
+    The macro decides. Most addresses need no more of it than to be in lower case, which is ten times as fast. One that
+    was erased comes as its pseudonym.
     """
-    return f"""case
+    return f"""known_address(case
         when regexp_full_match({written}, '{IS_PLAIN_ADDRESS}') then lower({written})
         else {read_macros().normal_address(written)}
-    end"""
+    end)"""
 
 
 def read_pending(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """A list as a file for others: for people and programs, hashed for partners, or as mail providers import it."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Literal
 import duckdb
 
 from flows.export import Export, describe_publication, replace_file, write_export
+from flows.keyed_hash import keyed_hash, set_key
 from flows.problems import WrongUsageError
 from flows.rules.mask import text
 from flows.settings import Settings
@@ -24,9 +24,6 @@ Layout = Literal["plain", "sendgrid", "mailgun", "ses", "sparkpost", "postmark",
 KEY_NAME = "BOUNCEHOUSE_EXPORT_KEY"
 SHORTEST_KEY = 16
 """Bytes. A key that can be guessed lets everybody test which addresses are in the file."""
-
-BLOCK = 64
-"""Bytes of a block of SHA-256, to which HMAC fills up the key (RFC 2104)."""
 
 
 @dataclass(frozen=True)
@@ -188,14 +185,10 @@ def make_rows(connection: duckdb.DuckDBPyConnection, list_name: ListName, since:
 
 
 def hash_address(connection: duckdb.DuckDBPyConnection, hashed: Hash, key: str | None) -> str:
-    """SQL for the address as it is written; the key goes to the engine as two variables, never as text of a query."""
+    """SQL for the address as it is written."""
     if hashed == "plain":
         return "address"
     if hashed in ("sha256", "md5"):
         return f"{hashed}(address)"
-    secret = (key or "").encode()
-    secret = hashlib.sha256(secret).digest() if len(secret) > BLOCK else secret
-    secret = secret.ljust(BLOCK, b"\0")
-    for name, fill in (("inner_key", 0x36), ("outer_key", 0x5C)):
-        connection.execute(f"set variable {name} = $1::blob", [bytes(byte ^ fill for byte in secret)])
-    return "sha256(getvariable('outer_key') || unhex(sha256(getvariable('inner_key') || encode(address))))"
+    set_key(connection, "export", (key or "").encode())
+    return keyed_hash("export", "address")

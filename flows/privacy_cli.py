@@ -1,0 +1,57 @@
+"""The commands of privacy. Imports that take time are made inside them, as in flows/cli.py."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli_options import HomeOption, make_settings, say
+from flows.problems import WrongUsageError
+
+if TYPE_CHECKING:
+    from flows.erasure.places import Place
+    from flows.settings import Settings
+
+PLACES_SHOWN = 20
+
+
+def erase(
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", show_default=False)],
+    by: Annotated[str | None, typer.Option(help="Who decides.", show_default=False)] = None,
+    reason: Annotated[str | None, typer.Option(help="Why.", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show where the addresses stand.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Replace addresses by their keyed hash wherever they stand in the home, then search it to prove them gone.
+
+    What an address was on the lists, it stays: a mailing list that names it is still stopped. Everything is built anew.
+    """
+    from flows.erasure.erase import erase, find_everywhere
+
+    settings = make_settings(home)
+    if dry_run:
+        places = find_everywhere(settings, addresses)
+        show_places(settings, places)
+        say(f"named in {len(places):,} files; nothing was changed")
+        return
+    if by is None or reason is None:
+        raise WrongUsageError("--by and --reason are missing", "an erasure is recorded with who decided it, and why")
+    erased = erase(settings, addresses, by=by, reason=reason)
+    if not erased.pseudonyms:
+        say("named nowhere in the home; nothing was changed")
+        return
+    show_places(settings, erased.places)
+    for pseudonym in erased.pseudonyms:
+        print(pseudonym)
+    say(f"erased from {len(erased.places):,} files; a search of the whole home finds nothing any more")
+    if erased.raw_logs:
+        say("The raw logs are yours, and still name them. Remove or rewrite:")
+        for path in erased.raw_logs:
+            say(f"  {path}")
+
+
+def show_places(settings: "Settings", places: "list[Place]") -> None:
+    """Say how often which files name the addresses."""
+    for place in places[:PLACES_SHOWN]:
+        say(f"  {place.path.relative_to(settings.root)}: {place.count:,}")
+    if len(places) > PLACES_SHOWN:
+        say(f"  and {len(places) - PLACES_SHOWN:,} more")
