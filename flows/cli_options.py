@@ -1,5 +1,6 @@
 """What all commands have in common: the home option, the settings made of it, and words on standard error."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +28,7 @@ def make_settings(home: Path | None, **values: Any) -> "Settings":
 
     given = {name: value for name, value in {"home": home, **values}.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -35,6 +36,8 @@ def make_settings(home: Path | None, **values: Any) -> "Settings":
             f"{name} cannot be {first['input']!r}: {first['msg']}",
             f"correct it, or BOUNCEHOUSE_{name.upper()} in the environment",
         ) from error
+    os.umask(settings.umask)  # of this process, which is the command's own, and of its children
+    return settings
 
 
 def say(text: str) -> None:

@@ -1,6 +1,7 @@
 """Files for people and BI tools: CSV, XLSX and Parquet, each written whole under a temporary name and then renamed.
 
-A written file is readable by its owner only, because replies and lists hold addresses.
+A written file is readable by its owner only, because replies and lists hold addresses; those of a run also by its
+group, where `Settings.readable_by` says so.
 """
 
 import csv
@@ -175,7 +176,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
+def replace_file(path: Path, mode: int = 0o600) -> Iterator[Path]:
     """Give a temporary name beside `path`; what is written there takes the place of `path` at once, or nothing does."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +189,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o600)  # DuckDB's writer makes its file anew
+        temporary.chmod(mode)  # DuckDB's writer makes its file anew
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
@@ -212,9 +213,9 @@ class Export:
     excel_safe: bool = True
 
 
-def write_export(export: Export, path: Path, format_name: str) -> None:
+def write_export(export: Export, path: Path, format_name: str, mode: int = 0o600) -> None:
     """Write one file of the export in the format `csv`, `xlsx` or `parquet`."""
-    with replace_file(path) as temporary:
+    with replace_file(path, mode) as temporary:
         if format_name == "parquet":
             write_parquet(export.table, temporary)
             return
@@ -310,6 +311,7 @@ def export_all(settings: Settings) -> list[Path]:
     The reports cover `report_days` days up to the newest data.
     """
     database = settings.published_database
+    mode = 0o666 & ~settings.umask
     first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
 
     reports = [
@@ -326,13 +328,13 @@ def export_all(settings: Settings) -> list[Path]:
     for export in [*reports, make_suppression_export(database)]:
         for format_name in ("csv", "xlsx", "parquet"):
             path = settings.exports / f"{export.name}.{format_name}"
-            write_export(export, path, format_name)
+            write_export(export, path, format_name, mode)
             paths.append(path)
             described[path.name] = {
                 **export.info,
                 "columns": {column.name: str(column.type) for column in export.table.schema},
             }
     manifest = settings.exports / MANIFEST_NAME
-    with replace_file(manifest) as temporary:
+    with replace_file(manifest, mode) as temporary:
         temporary.write_text(json.dumps({"files": described}, indent=2, default=str) + "\n", encoding="utf-8")
     return [*paths, manifest]

@@ -1,5 +1,6 @@
 """One run at a time for each home: a lock that dies with its process, and a note beside it of who holds it."""
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -37,11 +38,23 @@ def hold_lock(settings: Settings, *, wait: bool = False) -> Iterator[None]:
         ) from error
     holder = settings.root / HOLDER_NAME
     try:
+        make_private(settings)
         holder.write_text(json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}))
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def make_private(settings: Settings) -> None:
+    """Take from the home's files what others may do with them: of an older version's, or made by hand."""
+    os.umask(settings.umask)
+    databases = (settings.work_database, settings.published_database)
+    for path in (*settings.folders, *databases):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            mode = path.stat().st_mode & 0o777
+            if mode & settings.umask:
+                path.chmod(mode & ~settings.umask)
 
 
 def check_lock(settings: Settings) -> None:

@@ -56,6 +56,14 @@ class Settings(BaseSettings):
     threads: int | None = Field(default=None, ge=1, description="DuckDB threads while landing; one per core unless set")
     memory_limit: str = Field(default="2GB", description="DuckDB memory limit, in DuckDB's own spelling")
     report_days: int = Field(default=30, ge=1, description="days that the exported reports cover")
+    readable_by: Literal["owner", "group"] = Field(
+        default="owner", description="who may read the files of the home: they hold addresses"
+    )
+
+    @property
+    def umask(self) -> int:
+        """What is taken from the permissions of every file that is made."""
+        return 0o077 if self.readable_by == "owner" else 0o027
 
     @property
     def suppression_variables(self) -> dict[str, str | int | bool]:
@@ -102,6 +110,11 @@ class Settings(BaseSettings):
     @property
     def published_database(self) -> Path:
         return self.root / "bouncehouse.duckdb"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the home that are the product's own; the inbox is the sender's."""
+        return (self.landing, self.rejects, self.actions, self.state, self.exports)
 
     @property
     def exports(self) -> Path:

@@ -367,7 +367,10 @@ def suppression_export(
         typer.Option(formats=TIMES, help="Only what was added or removed since then, UTC.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a list, or what has changed of it, to a file that only its owner can read."""
+    """Write a list, or what has changed of it, to a file that only its owner can read.
+
+    Erased addresses stand in it as pseudonyms; hashes and providers' layouts leave them out.
+    """
     from flows.suppression.exports import KEY_NAME, export_list
 
     by_ending = {f".{each.value}": each for each in ExportFormat}.get(path.suffix.lower(), ExportFormat.csv)

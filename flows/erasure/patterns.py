@@ -29,6 +29,10 @@ _BESIDE_LOCAL = r".!#$%^`+~_*-"
 """What goes on to the left: the `jo-` of `jo-ann@`. Others of RFC 5322's atext stand before an address in logs."""
 
 
+NEAR_BYTES = 2000
+"""How far the ends of an address may be from a part of it, each character encoded in the longest way."""
+
+
 @dataclass(frozen=True)
 class Target:
     """An address in normal form, and what takes its place."""
@@ -43,6 +47,15 @@ class Target:
     @property
     def new_local(self) -> str:
         return self.pseudonym.rpartition("@")[0]
+
+    @cached_property
+    def hints(self) -> tuple[bytes, ...]:
+        """What bytes in lower case hold if they name the address, in an encoding of one byte or two; empty if unknown.
+
+        To look for it takes a hundredth of the patterns' time.
+        """
+        run = max(re.findall("[a-z0-9]+", self.local), key=len, default="").encode()
+        return (run, b"\0".join(run[place : place + 1] for place in range(len(run)))) if run else ()
 
     @cached_property
     def text_patterns(self) -> tuple[str, ...]:
@@ -122,9 +135,20 @@ def encode_one(character: str) -> list[str]:
 def find_rows(column: "pa.Array[Any]", targets: Sequence[Target]) -> "pa.Array[Any]":
     """Which values of a column of text or bytes name one of the addresses; false for null."""
     found = pa.repeat(pa.scalar(False), len(column))
-    for pattern in {pattern for target in targets for pattern in patterns_for(column, target)}:
-        found = pc.or_(found, pc.fill_null(pc.match_substring_regex(column, pattern), False))
+    written = column.buffers()[2] if len(column) else None
+    if written is None:
+        return found
+    lowered = written.to_pybytes().lower()
+    for target in targets:
+        if is_hinted(lowered, target):
+            for pattern in patterns_for(column, target):
+                found = pc.or_(found, pc.fill_null(pc.match_substring_regex(column, pattern), False))
     return found
+
+
+def is_hinted(lowered: bytes, target: Target) -> bool:
+    """Whether bytes in lower case may name the address at all."""
+    return not target.hints or any(hint in lowered for hint in target.hints)
 
 
 def patterns_for(column: "pa.Array[Any]", target: Target) -> tuple[str, ...]:
@@ -135,7 +159,7 @@ def patterns_for(column: "pa.Array[Any]", target: Target) -> tuple[str, ...]:
 def replace_in(column: "pa.Array[Any]", target: Target) -> "pa.Array[Any]":
     """The column with the pseudonym in the place of the address."""
     for pattern in patterns_for(column, target):
-        new = "\0".join(target.new_local) if r"\x00" in pattern else target.new_local
+        new = "".join(f"{letter}\0" for letter in target.new_local) if r"\x00" in pattern else target.new_local
         column = replace_twice(column, pattern, new)
     return column
 
@@ -181,7 +205,19 @@ def is_searchable(kind: pa.DataType) -> bool:
 
 def holds(data: bytes, targets: Sequence[Target]) -> bool:
     """Whether bytes of any kind name one of the addresses."""
-    return bool(pc.any(find_rows(pa.array([data], pa.binary()), targets)).as_py())
+    return any(is_named(data, data.lower(), target) for target in targets)
+
+
+def is_named(data: bytes, lowered: bytes, target: Target) -> bool:
+    """As `holds`, of one address; looks only near where its hints are."""
+    pieces = [data]
+    if target.hints:
+        pieces = [
+            data[max(match.start() - NEAR_BYTES, 0) : match.end() + NEAR_BYTES]
+            for match in re.finditer(b"|".join(map(re.escape, target.hints)), lowered)
+        ]
+    column = pa.array(pieces, pa.binary())
+    return any(pc.any(pc.match_substring_regex(column, pattern)).as_py() is True for pattern in target.byte_patterns)
 
 
 def replace_in_bytes(data: bytes, targets: Sequence[Target]) -> bytes:

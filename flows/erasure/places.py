@@ -44,8 +44,7 @@ def find_places(settings: Settings, targets: Sequence[Target]) -> list[Place]:
 
 def walk(settings: Settings) -> Iterator[Path]:
     """The files of a home that are the product's own."""
-    ours = [settings.landing, settings.rejects, settings.actions, settings.state, settings.exports]
-    for folder in ours:
+    for folder in settings.folders:
         yield from (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     for path in settings.root.iterdir() if settings.root.is_dir() else ():
         if path.is_file() and path.name not in {KEY_NAME, RECORDS_NAME}:

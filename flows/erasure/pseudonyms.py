@@ -11,7 +11,6 @@ import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -44,10 +43,6 @@ class Pseudonyms:
     def or_same(self, address: str) -> str:
         """The pseudonym of an address in normal form that was erased; any other address as it is."""
         return pseudonym if self.known and (pseudonym := self.of(address)) in self.known else address
-
-    @cached_property
-    def domains(self) -> list[str]:
-        return sorted({pseudonym.rpartition("@")[2] for pseudonym in self.known})
 
 
 def read_pseudonyms(settings: Settings) -> Pseudonyms | None:
@@ -107,14 +102,18 @@ def write_durably(path: Path, text: str, flag: int) -> None:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, pseudonyms: Pseudonyms | None) -> None:
-    """Give the connection the macro `known_address(address)`: the pseudonym of an erased one, any other as it is."""
-    if not pseudonyms or not pseudonyms.known:
+    """Give the connection the table `erased` of pseudonyms and the macro `known_address(address)`.
+
+    The macro gives the pseudonym of an address that was erased, any other address as it is.
+    """
+    known = sorted(pseudonyms.known) if pseudonyms else []
+    connection.register("erased_now", pa.table({"pseudonym": pa.array(known, pa.string())}))
+    connection.execute("create or replace temp table erased as select pseudonym from erased_now")
+    connection.unregister("erased_now")
+    if not pseudonyms or not known:
         connection.execute("create or replace temp macro known_address(address) as address")
         return
     set_key(connection, "erasure", pseudonyms.key)
-    connection.register("erased_now", pa.table({"pseudonym": sorted(pseudonyms.known)}))
-    connection.execute("create or replace temp table erased as select pseudonym from erased_now")
-    connection.unregister("erased_now")
     connection.execute(
         f"""
         create or replace temp macro known_address(address) as case

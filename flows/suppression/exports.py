@@ -89,13 +89,14 @@ def export_list(
     Changes are one row an address: `added` if it is on the list now and was put there at or after `since` (UTC and
     naive), `removed` if it was taken off since and is not on it. A provider's layout holds only what was added.
 
-    Hashes are of the address in its normal form. `key` is for `hmac-sha256`.
+    Hashes are of the address in its normal form. `key` is for `hmac-sha256`. Addresses that were erased are left out of
+    hashes and of providers' layouts, which cannot do anything with a pseudonym.
     """
     check_choices(path, format_name, hashed, layout, key)
     with open_current(settings) as current:
         connection = current.connection
         address = hash_address(connection, hashed, key)
-        make_rows(connection, list_name, since)
+        make_rows(connection, list_name, since, with_erased=(hashed, layout) == ("plain", "plain"))
         if layout == "plain":
             name = "address" if hashed == "plain" else f"address_{hashed.replace('-', '_')}"
             # who and why are an administrator's own words, and may name the address
@@ -156,7 +157,9 @@ def check_choices(path: Path, format_name: FormatName, hashed: Hash, layout: Lay
         )
 
 
-def make_rows(connection: duckdb.DuckDBPyConnection, list_name: ListName, since: datetime | None) -> None:
+def make_rows(
+    connection: duckdb.DuckDBPyConnection, list_name: ListName, since: datetime | None, *, with_erased: bool
+) -> None:
     """Make the view `export_rows` of a list: all of it, or what has changed since."""
     view = VIEWS[list_name]
     removed = ""
@@ -178,8 +181,13 @@ def make_rows(connection: duckdb.DuckDBPyConnection, list_name: ListName, since:
     connection.execute(
         f"""
         create or replace temp view export_rows as
-        select *, 'added' as action, suppressed_at as changed_at from {view}
-        {removed}
+        with chosen as (
+            select *, 'added' as action, suppressed_at as changed_at from {view}
+            {removed}
+        )
+
+        select * from chosen
+        where {with_erased} or address not in (select pseudonym from erased)
         """
     )
 

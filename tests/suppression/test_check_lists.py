@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flows.dbt_macros import read_macros
+from flows.erasure.pseudonyms import prepare
 from flows.problems import ActionableError, WrongUsageError
 from flows.settings import Settings
 from flows.suppression.actions import check_address, find_problem, write_action
@@ -237,6 +238,7 @@ PIECES = st.one_of(
 def engine():
     with duckdb.connect() as connection:
         register_functions(connection)
+        prepare(connection, None)
         yield connection
 
 
