@@ -35,8 +35,8 @@ LOAD_COLUMNS = {
     "message": "varchar",
     "landed_at": "timestamp",
 }
-SAMPLE_ROWS = 5
-"""Rows shown of a data test that failed."""
+SAMPLE_ROWS = 10
+"""Rows shown of a data test that failed; of a table's `rules`, one for each that is broken."""
 
 
 class BuildFailed(ActionableError):  # noqa: N818 (reads as the event it is)
@@ -119,8 +119,8 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
     return BuildResult(
         is_built=True,
         files=len(batch),
-        models=sum(result["unique_id"].startswith("model.") for result in results),
-        tests=sum(result["unique_id"].startswith("test.") for result in results),
+        models=sum(result["kind"] == "model" for result in results),
+        tests=sum(result["kind"] == "test" for result in results),
         warnings=warnings,
         seconds=time.perf_counter() - started,
     )
@@ -163,12 +163,18 @@ def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
         )"""
     )
     connection.execute("alter table landing.builds add column if not exists suppression_settings varchar")
+    connection.execute(
+        "create table if not exists landing.marts (mart varchar, column_name varchar, description varchar)"
+    )
 
 
 def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
     row = connection.execute(
         """select project_version, rule_set_version, suppression_settings
-        from landing.builds order by finished_at desc limit 1"""
+        from landing.builds
+        where exists (from landing.marts) -- a build of a version that did not write them down counts for nothing
+        order by finished_at desc
+        limit 1"""
     ).fetchone()
     return Versions(*row) if row else None
 
@@ -263,13 +269,14 @@ def _finish(
         ],
     )
     marts = [
-        {"mart": _name(result), "column_name": column, "description": description}
+        {"mart": result["name"], "column_name": column, "description": description}
         for result in results
         if "columns" in result
         for column, description in [(None, result["description"]), *result["columns"].items()]
     ]
     connection.register("marts", pa.Table.from_pylist(marts))
-    connection.execute("create or replace table landing.marts as select * from marts")
+    connection.execute("delete from landing.marts")
+    connection.execute("insert into landing.marts by name select * from marts")
     connection.execute("commit")
 
 
@@ -329,8 +336,8 @@ def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> Bu
         connection.execute("set TimeZone = 'UTC'")
         for failure in failures[:10]:
             message = " ".join((failure["message"] or "").split())[:500]
-            parts.append(f"{_name(failure)}: {message}")
-            if failure["unique_id"].startswith("test.") and failure["status"] == "fail":
+            parts.append(f"{failure['name']}: {message}")
+            if failure["kind"] == "test" and failure["status"] == "fail":
                 parts += _sample(connection, failure)
     return BuildFailed(
         f"{len(failures)} of the build's models and tests failed; nothing was published\n" + "\n".join(parts),
@@ -344,7 +351,7 @@ def _describe_warning(connection: duckdb.DuckDBPyConnection, result: dict[str, A
     cursor = connection.execute(f"select * from ({result['query']}) limit {SAMPLE_ROWS}")
     if [column[0] for column in cursor.description or []] == ["warning"]:
         return [str(row[0]) for row in cursor.fetchall()]
-    return [f"{_name(result)}: {result['message'] or ''}"]
+    return [f"{result['name']}: {result['message'] or ''}"]
 
 
 def _sample(connection: duckdb.DuckDBPyConnection, failure: dict[str, Any]) -> list[str]:
@@ -354,9 +361,5 @@ def _sample(connection: duckdb.DuckDBPyConnection, failure: dict[str, Any]) -> l
     lines = []
     for row in cursor.fetchall():
         line = ", ".join(f"{name} = {value!r}" for name, value in zip(names, row, strict=True))
-        lines.append("    " + line[:300])
+        lines.append("    " + line[:400])
     return lines
-
-
-def _name(result: dict[str, Any]) -> str:
-    return str(result["unique_id"]).split(".")[2]

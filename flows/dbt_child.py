@@ -1,7 +1,7 @@
 """dbt in a process of its own, which `flows/build.py` starts: `python -m flows.dbt_child RESULTS LOG ARGUMENT…`.
 
-By dbt's programmatic interface, because a build is 300 small steps and what dbt itself writes of each (its log, its
-manifest, twice, and its run results) costs more than the step: only what the build needs is written down.
+By dbt's programmatic interface, because what dbt itself writes of a build of many small steps (its log, its manifest,
+twice, and its run results) is a good part of what the build costs: only what the job needs is written down.
 """
 
 import gc
@@ -20,9 +20,9 @@ LOGGED_LEVELS = ("info", "warn", "error")
 def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     """Run dbt with the arguments; write its log, and last, whole or not at all, its results as JSON.
 
-    An object of `error`, null unless dbt gave up as a whole, and `results`: of each node `unique_id`, `status`,
-    `message`, `seconds`, of a test that does not pass its `query`, and of a mart its `description` and those of its
-    `columns`.
+    An object of `error`, null unless dbt gave up as a whole, and `results`: of each node `kind`, `name` (of a table's
+    test, `rules of fct_bounces`), `status`, `message` and `seconds`; of a test that does not pass its `query`; of a
+    mart its `description` and those of its `columns`.
     """
     from dbt.adapters.duckdb.credentials import DuckDBCredentials
     from dbt.cli.main import dbtRunner
@@ -54,8 +54,10 @@ def _log(log: IO[str], event: Any) -> None:
 
 def _describe(result: Any) -> dict[str, Any]:
     node, status = result.node, str(result.status)
+    table = getattr(node, "attached_node", None)
     described = {
-        "unique_id": node.unique_id,
+        "kind": str(node.resource_type),
+        "name": f"{node.test_metadata.name} of {table.split('.')[-1]}" if table else node.name,
         "status": status,
         "message": result.message,
         "seconds": result.execution_time,
