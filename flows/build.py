@@ -36,8 +36,8 @@ LOAD_COLUMNS = {
     "message": "varchar",
     "landed_at": "timestamp",
 }
-SAMPLE_ROWS = 5
-"""Rows shown of a data test that failed."""
+SAMPLE_ROWS = 10
+"""Rows shown of a data test that failed; of a table's `rules`, one for each that is broken."""
 
 
 class BuildFailed(ActionableError):  # noqa: N818 (reads as the event it is)
@@ -118,12 +118,12 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
         warnings = [
             line for result in results if result["status"] == "warn" for line in _describe_warning(connection, result)
         ]
-        _finish(connection, versions, batch)
+        _finish(connection, versions, batch, results)
     return BuildResult(
         is_built=True,
         files=len(batch),
-        models=sum(result["unique_id"].startswith("model.") for result in results),
-        tests=sum(result["unique_id"].startswith("test.") for result in results),
+        models=sum(result["kind"] == "model" for result in results),
+        tests=sum(result["kind"] == "test" for result in results),
         warnings=warnings,
         seconds=time.perf_counter() - started,
     )
@@ -166,12 +166,18 @@ def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
         )"""
     )
     connection.execute("alter table landing.builds add column if not exists suppression_settings varchar")
+    connection.execute(
+        "create table if not exists landing.marts (mart varchar, column_name varchar, description varchar)"
+    )
 
 
 def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
     row = connection.execute(
         """select project_version, rule_set_version, suppression_settings
-        from landing.builds order by finished_at desc limit 1"""
+        from landing.builds
+        where exists (from landing.marts) -- a build of a version that did not write them down counts for nothing
+        order by finished_at desc
+        limit 1"""
     ).fetchone()
     return Versions(*row) if row else None
 
@@ -244,8 +250,10 @@ def _listed(*values: str) -> str:
     return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
 
 
-def _finish(connection: duckdb.DuckDBPyConnection, versions: Versions, batch: list[landing.Load]) -> None:
-    """Write down, in one transaction, that the batch is built."""
+def _finish(
+    connection: duckdb.DuckDBPyConnection, versions: Versions, batch: list[landing.Load], results: list[dict[str, Any]]
+) -> None:
+    """Write down, in one transaction, that the batch is built, and what the marts are."""
     finished_at = datetime.now(UTC).replace(tzinfo=None)
     build_id = hashlib.sha256(f"{finished_at.isoformat()} {os.getpid()}".encode()).hexdigest()[:16]
     connection.execute("begin")
@@ -263,6 +271,15 @@ def _finish(connection: duckdb.DuckDBPyConnection, versions: Versions, batch: li
             versions.suppression_settings,
         ],
     )
+    marts = [
+        {"mart": result["name"], "column_name": column, "description": description}
+        for result in results
+        if "columns" in result
+        for column, description in [(None, result["description"]), *result["columns"].items()]
+    ]
+    connection.register("marts", pa.Table.from_pylist(marts))
+    connection.execute("delete from landing.marts")
+    connection.execute("insert into landing.marts by name select * from marts")
     connection.execute("commit")
 
 
@@ -270,7 +287,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
     """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results."""
     target = settings.state / "dbt"
     target.mkdir(parents=True, exist_ok=True)
-    results_file = target / "run_results.json"
+    results_file = target / "results.json"
     results_file.unlink(missing_ok=True)
     project = find_project_directory()
     variables = {
@@ -279,13 +296,12 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         "is_retouched": is_retouched,
         **read_sources(settings).variables,
     }
+    log = target / "dbt.log"
     command = [
-        sys.executable, "-m", "flows.child", "--quiet", "--no-use-colors", "build",
-        "--project-dir", str(project), "--profiles-dir", str(project),
-        "--target-path", str(target), "--log-path", str(target / "logs"),
-        # at its usual level the file takes a tenth of the build's time; the SQL is in the target's folders anyway
-        "--log-level-file", "info", "--exclude-resource-type", "unit_test",
-        "--vars", json.dumps(variables),
+        sys.executable, "-m", "flows.dbt_child", str(results_file), str(log), "build",
+        "--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target),
+        "--no-write-json", "--log-level", "none", "--log-level-file", "none", "--log-path", str(target),
+        "--exclude-resource-type", "unit_test", "--vars", json.dumps(variables),
     ]  # fmt: skip
     if full_refresh:
         command.append("--full-refresh")
@@ -305,13 +321,14 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         ) as process,
     ):
         exit_code = process.wait()
-    log = f"see {target / 'logs' / 'dbt.log'}; nothing was published"
-    if not results_file.exists():
+    action = f"see {log}; nothing was published"
+    if exit_code != 0 or not results_file.exists():
         last_lines = " ".join(said.read_text(errors="replace").split()[-80:])
-        raise BuildFailed(f"dbt did not run (exit code {exit_code}): {last_lines}", log)
-    if exit_code not in (0, 1):  # 1: something failed, and the results say what
-        raise BuildFailed(f"dbt ended with exit code {exit_code}", log)
-    results: list[dict[str, Any]] = json.loads(results_file.read_text())["results"]
+        raise BuildFailed(f"dbt ended with exit code {exit_code}: {last_lines}", action)
+    found = json.loads(results_file.read_text(encoding="utf-8"))
+    if found["error"]:
+        raise BuildFailed(f"dbt did not run: {found['error']}", action)
+    results: list[dict[str, Any]] = found["results"]
     return results
 
 
@@ -322,37 +339,30 @@ def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> Bu
         connection.execute("set TimeZone = 'UTC'")
         for failure in failures[:10]:
             message = " ".join((failure["message"] or "").split())[:500]
-            parts.append(f"{_name(failure)}: {message}")
-            if failure["unique_id"].startswith("test.") and failure["status"] == "fail":
+            parts.append(f"{failure['name']}: {message}")
+            if failure["kind"] == "test" and failure["status"] == "fail":
                 parts += _sample(connection, failure)
     return BuildFailed(
         f"{len(failures)} of the build's models and tests failed; nothing was published\n" + "\n".join(parts),
-        f"what was published before stays; put it right and run again; {settings.state / 'dbt' / 'logs' / 'dbt.log'}"
+        f"what was published before stays; put it right and run again; {settings.state / 'dbt' / 'dbt.log'}"
         " has the whole story",
     )
 
 
 def _describe_warning(connection: duckdb.DuckDBPyConnection, result: dict[str, Any]) -> list[str]:
     """Give what a test warns of: its own sentences where it selects a `warning`, else its name and dbt's count."""
-    cursor = connection.execute(f"select * from ({result['compiled_code']}) limit {SAMPLE_ROWS}")
+    cursor = connection.execute(f"select * from ({result['query']}) limit {SAMPLE_ROWS}")
     if [column[0] for column in cursor.description or []] == ["warning"]:
         return [str(row[0]) for row in cursor.fetchall()]
-    return [f"{_name(result)}: {result['message'] or ''}"]
+    return [f"{result['name']}: {result['message'] or ''}"]
 
 
 def _sample(connection: duckdb.DuckDBPyConnection, failure: dict[str, Any]) -> list[str]:
     """Give some rows of a failed data test, a line each; `repr` keeps control characters from acting."""
-    query = failure.get("compiled_code")
-    if not query:
-        return []
-    cursor = connection.execute(f"select * from ({query}) limit {SAMPLE_ROWS}")
+    cursor = connection.execute(f"select * from ({failure['query']}) limit {SAMPLE_ROWS}")
     names = [column[0] for column in cursor.description or []]
     lines = []
     for row in cursor.fetchall():
         line = ", ".join(f"{name} = {value!r}" for name, value in zip(names, row, strict=True))
-        lines.append("    " + line[:300])
+        lines.append("    " + line[:400])
     return lines
-
-
-def _name(result: dict[str, Any]) -> str:
-    return str(result["unique_id"]).split(".")[2]

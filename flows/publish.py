@@ -1,6 +1,5 @@
 """Publish the tested marts: copy them to a new file and swap it in by rename, so that readers see one whole state."""
 
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,10 +50,12 @@ def publish(settings: Settings) -> Path:
         connection.execute(f"attach {_quoted(settings.work_database)} as work (read_only)")
         connection.execute(f"attach {_quoted(temporary)} as published (storage_version '{STORAGE_VERSION}')")
         connection.execute("create schema published.marts")
-        for mart in find_marts(settings):
+        # as the build that was just run declares them
+        marts = connection.execute("select distinct mart from work.landing.marts order by mart").fetchall()
+        for (mart,) in marts:
             connection.execute(f'create table published.marts."{mart}" as select * from work.marts."{mart}"')
         connection.execute("use published")
-        _copy_comments(connection, settings)
+        _copy_comments(connection)
         rules.install(connection, find_project_directory(), schema="marts")
         for macro, ledger in PAST_LISTS.items():
             connection.execute(_past_list(macro, ledger))
@@ -88,27 +89,13 @@ def _past_list(macro: str, ledger: str) -> str:
         qualify {read_macros().is_last_change()} and action in ('added', 'imported')"""
 
 
-def find_marts(settings: Settings) -> list[str]:
-    """Names of the marts, as the build that was just run declares them."""
-    nodes = _read_manifest(settings)["nodes"].values()
-    return sorted(node["name"] for node in nodes if node["resource_type"] == "model" and node["schema"] == "marts")
-
-
-def _copy_comments(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+def _copy_comments(connection: duckdb.DuckDBPyConnection) -> None:
     """Give tables and columns the descriptions of their YAML, so that a client shows them."""
-    for node in _read_manifest(settings)["nodes"].values():
-        if node["resource_type"] == "model" and node["schema"] == "marts":
-            table = f'published.marts."{node["name"]}"'
-            connection.execute(f"comment on table {table} is {_quoted(node['description'])}")
-            for column in node["columns"].values():
-                if column["description"]:
-                    connection.execute(
-                        f'comment on column {table}."{column["name"]}" is {_quoted(column["description"])}'
-                    )
-
-
-def _read_manifest(settings: Settings) -> dict:  # type: ignore[type-arg]
-    return json.loads((settings.state / "dbt" / "manifest.json").read_text())  # type: ignore[no-any-return]
+    described = "select mart, column_name, description from work.landing.marts where description <> ''"
+    for mart, column, description in connection.execute(described).fetchall():
+        table = f'published.marts."{mart}"'
+        thing = f'column {table}."{column}"' if column else f"table {table}"
+        connection.execute(f"comment on {thing} is {_quoted(description)}")
 
 
 def _quoted(text: object) -> str:

@@ -175,10 +175,10 @@ def wait_for(moment: str, home: Path, process: subprocess.Popen[bytes]) -> None:
     signs = {
         "landing": lambda: len(list((home / "landing").rglob("*.json"))) > 3,
         "building": lambda: (target / "run" / "bouncehouse" / "models" / "marts" / "core").exists(),
-        "built": lambda: (target / "run_results.json").exists(),
+        "built": lambda: (target / "results.json").exists(),
     }
     if moment == "built":
-        (target / "run_results.json").unlink(missing_ok=True)
+        (target / "results.json").unlink(missing_ok=True)
     if moment == "building":
         shutil.rmtree(target / "run", ignore_errors=True)
     deadline = time.monotonic() + 120

@@ -1,0 +1,74 @@
+{#-
+    What must hold of a table, in one test: a test costs dbt far more than it costs the engine. One row for each rule that
+    is broken: the rule, how many rows (of a key: how many values) break it, and three of them.
+
+    filled: columns that hold no null.
+    keys: lists of columns, each unique together; null counts as a value.
+    accepted: by column, the texts that it may hold, beside null.
+    references: by column, the table in whose column of the same name each value is, beside null.
+-#}
+{% test rules(model, filled=[], keys=[], accepted={}, references={}) %}
+
+{%- set shown = (filled + (keys | sum(start=[])) + (accepted | list)) | unique | list -%}
+{%- set row_rules = [] -%}
+{%- for column in filled -%}
+    {%- do row_rules.append((column ~ ' is null', column ~ ' is null')) -%}
+{%- endfor -%}
+{%- for column, texts in accepted.items() -%}
+    {%- do row_rules.append((
+        column ~ ' is none of ' ~ texts | join(', '),
+        column ~ " not in ('" ~ texts | join("', '") ~ "')",
+    )) -%}
+{%- endfor -%}
+{%- set searches = [] -%}
+{%- if row_rules -%}
+    {%- set cases = [] -%}
+    {%- for rule, condition in row_rules -%}
+        {%- do cases.append('case when ' ~ condition ~ " then '" ~ rule ~ "' end") -%}
+    {%- endfor -%}
+    {%- set search -%}
+    select
+        unnest([{{ cases | join(', ') }}]) as rule,
+        {{ row_as_text(shown) }} as found
+    from {{ model }}
+    where {{ row_rules | map(attribute=1) | join(' or ') }}
+    {%- endset -%}
+    {%- do searches.append(search) -%}
+{%- endif -%}
+{%- for key in keys -%}
+    {%- set search -%}
+    select
+        '{{ key | join(', ') }}: not unique' as rule,
+        {{ row_as_text(key) }} as found
+    from {{ model }}
+    group by {{ key | join(', ') }}
+    having count(*) > 1
+    {%- endset -%}
+    {%- do searches.append(search) -%}
+{%- endfor -%}
+{%- for column, parent in references.items() -%}
+    {%- set search -%}
+    select
+        '{{ column }} is not in {{ parent.identifier }}' as rule,
+        {{ row_as_text([column]) }} as found
+    from {{ model }} as child
+    where
+        child.{{ column }} is not null
+        and not exists (select 1 from {{ parent }} as parent where parent.{{ column }} = child.{{ column }})
+    {%- endset -%}
+    {%- do searches.append(search) -%}
+{%- endfor -%}
+with broken as (
+    {{ searches | join('\n    union all\n    ') }}
+)
+
+select
+    rule,
+    count(*) as row_count,
+    min(found, 3) as examples
+from broken
+where rule is not null
+group by rule
+order by rule
+
+{% endtest %}

@@ -1,0 +1,90 @@
+"""The data test `rules` (tests/dbt/generic/rules.sql): each rule is broken in turn, and told with the rows that break it."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from jinja2 import Environment
+
+from flows.dbt_macros import read_macros
+
+SOURCE = Path(__file__).parent / "dbt" / "generic" / "rules.sql"
+RULES = {
+    "filled": ["id", "kind"],
+    "keys": [["id"], ["kind", "part"]],
+    "accepted": {"kind": ["soft", "hard"], "origin": ["remote"]},
+    "references": {"reason": "reasons"},
+}
+GOOD = [(1, "soft", 1, "remote", "full"), (2, "soft", 2, None, None), (3, "hard", None, "remote", "full")]
+"""Rows of id, kind, part, origin, reason: whatever is not `filled` may be null."""
+
+
+class Relation(str):
+    """A table as dbt hands it to a test."""
+
+    @property
+    def identifier(self) -> str:
+        return str(self)
+
+
+def find_broken(rows: list[tuple[Any, ...]], rules: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Run the test, as dbt renders it, on a table of the rows: rule, count and examples of what is broken."""
+    text = (
+        SOURCE.read_text(encoding="utf-8").replace("{% test ", "{% macro ").replace("{% endtest %}", "{% endmacro %}")
+    )
+    environment = Environment(extensions=["jinja2.ext.do"])
+    rendered: Any = environment.from_string(text, globals={"row_as_text": read_macros().row_as_text}).module
+    references = {column: Relation(table) for column, table in rules.get("references", {}).items()}
+    with duckdb.connect() as connection:
+        connection.execute("create table reasons as select 'full' as reason")
+        connection.execute("create table judged (id int, kind varchar, part int, origin varchar, reason varchar)")
+        connection.executemany("insert into judged values (?, ?, ?, ?, ?)", rows)
+        return connection.execute(rendered.rules("judged", **{**rules, "references": references})).fetchall()
+
+
+def test_table_that_keeps_its_rules_passes() -> None:
+    assert find_broken(GOOD, RULES) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "broken", "example"),
+    [
+        ((None, "hard", 4, "remote", "full"), "id is null", "'id': NULL"),
+        ((4, None, 4, "remote", "full"), "kind is null", "'id': 4"),
+        ((4, "odd", 4, "remote", "full"), "kind is none of soft, hard", "'kind': odd"),
+        ((4, "hard", 4, "local", "full"), "origin is none of remote", "'origin': local"),
+        ((3, "hard", 4, "remote", "full"), "id: not unique", "{'id': 3}"),
+        ((4, "soft", 2, "remote", "full"), "kind, part: not unique", "{'kind': soft, 'part': 2}"),
+        ((4, "hard", None, "remote", "full"), "kind, part: not unique", "{'kind': hard, 'part': NULL}"),
+        ((4, "hard", 4, "remote", "gone"), "reason is not in reasons", "{'reason': gone}"),
+    ],
+)
+def test_broken_rule_is_named_with_its_rows(row: tuple[Any, ...], broken: str, example: str) -> None:
+    [(rule, count, examples)] = find_broken([*GOOD, row], RULES)
+    assert (rule, count, len(examples)) == (broken, 1, 1)
+    assert example in examples[0]
+
+
+def test_every_broken_rule_has_its_line_and_at_most_three_examples() -> None:
+    rows = [*GOOD, *[(None, "odd", number, "remote", "gone") for number in range(10, 20)]]
+    found = {rule: (count, len(examples)) for rule, count, examples in find_broken(rows, RULES)}
+    assert found == {
+        "id is null": (10, 3),
+        "kind is none of soft, hard": (10, 3),
+        "id: not unique": (1, 1),
+        "reason is not in reasons": (10, 3),
+    }
+
+
+@pytest.mark.parametrize("kind", list(RULES))
+def test_rules_of_one_kind_alone_are_a_test(kind: str) -> None:
+    bad = (1, "soft", 1, "local", "gone")
+    assert find_broken(GOOD, {kind: RULES[kind]}) == []
+    expected = {
+        "filled": [],
+        "keys": ["id: not unique", "kind, part: not unique"],
+        "accepted": ["origin is none of remote"],
+    }
+    told = [rule for rule, _, _ in find_broken([*GOOD, bad], {kind: RULES[kind]})]
+    assert told == expected.get(kind, ["reason is not in reasons"])
