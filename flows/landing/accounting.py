@@ -1,6 +1,5 @@
 """PowerMTA's accounting CSV to Arrow: columns by name, a header that comes again, and columns that nobody foresaw."""
 
-import csv
 import json
 import re
 from collections import Counter as Tally
@@ -19,6 +18,7 @@ from flows.landing.tables import (
     ForeignFileError,
     Header,
     as_array,
+    cut_header,
     oversize_batch,
     widen,
 )
@@ -44,7 +44,7 @@ def parse_header(line: bytes, fields: tuple[str, ...]) -> Header | None:
     words = line.removeprefix(BOM).rstrip(b"\r").decode("utf-8", "replace")
     delimiter = max(DELIMITERS, key=words.count)
     spelled = {field.lower(): field for field in fields if field != REST}
-    found = [name.strip() for name in next(csv.reader([words], delimiter=delimiter), [])]
+    found = [name.strip() for name in cut_header(words, delimiter)]
     names: list[str] = []
     seen: Tally[str] = Tally()
     for name in found:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from flows.landing.lines import (
     BOM,
+    LINE_LIMIT_BYTES,
     SCHEMA,
     Counter,
     Oversize,
@@ -29,6 +30,9 @@ DELIMITERS = ",;\t"
 REQUIRED = ("event_type", "event_at", "recipient")
 RECORD_LINES = 1000
 """Lines after which a quote that was never closed is a damaged row, and not the begin of a long one."""
+
+# its limit of 128 KiB would refuse long replies; what bounds a field is its line
+csv.field_size_limit(LINE_LIMIT_BYTES)
 
 
 class ForeignFileError(Exception):
@@ -48,7 +52,7 @@ def read_header(head: bytes, fields: tuple[str, ...]) -> Header:
     """The header in a file's first block; raises `ForeignFileError` where the required names are missing."""
     line = head.removeprefix(BOM).split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8", "replace")
     delimiter = max(DELIMITERS, key=line.count)
-    names = tuple(name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), []))
+    names = tuple(name.strip().lower() for name in cut_header(line, delimiter))
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise ForeignFileError(
@@ -59,6 +63,14 @@ def read_header(head: bytes, fields: tuple[str, ...]) -> Header:
     if twice:
         raise ForeignFileError(f"the CSV header names {', '.join(twice)} twice")
     return Header(delimiter, names, tuple(name for name in names if name not in fields))
+
+
+def cut_header(line: str, delimiter: str) -> list[str]:
+    """The words of a first line; none where it is no CSV (a carriage return alone, as UTF-16 read as UTF-8 has)."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
 
 
 def table_schema(fields: tuple[str, ...]) -> pa.Schema:
