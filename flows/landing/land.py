@@ -145,7 +145,7 @@ class Landing:
     def take(self, place: int, arrival: Arrival) -> None:
         """Land a large file now, and keep a small one for its pack."""
         try:
-            with open_content(arrival.path) as content:
+            with open_content(arrival.path, self.settings.inflation_limit) as content:
                 if arrival.file_bytes > SMALL_BYTES or not self.take_small(place, arrival, content):
                     self.land_alone(place, arrival, content)
         except UnreadableError as error:
