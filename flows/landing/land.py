@@ -164,7 +164,8 @@ class Landing:
         if content.has_changed() and content.measure().digest != digest:
             self.outcomes[place] = Unreadable(arrival.source_file, WRITTEN_OVER)
             return True
-        raw = RawFile(arrival, reading, blocks[0] if blocks else b"", lambda: iter(blocks), find_day(arrival, content))
+        head, day = blocks[0] if blocks else b"", find_day(arrival, content)
+        raw = RawFile(arrival, reading, head, lambda: iter(blocks), day, content.file)
         try:
             splitting = choose_splitting(ALL_SOURCES[name], raw)
         except ForeignFileError:
@@ -197,7 +198,7 @@ class Landing:
             fresh = content.blocks(Reading())
             return fresh if reading.compression == "none" else prefetch(fresh)
 
-        raw = RawFile(arrival, reading, head, blocks, find_day(arrival, content))
+        raw = RawFile(arrival, reading, head, blocks, find_day(arrival, content), content.file)
         try:
             splitting = choose_splitting(ALL_SOURCES[arrival.source_name], raw)
         except ForeignFileError as error:

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -50,6 +50,8 @@ class RawFile:
     """The first block."""
     blocks: Callable[[], Iterator[bytes]]
     anchor_date: date
+    file: BinaryIO
+    """For what is not read as a stream: the file that was opened, whatever its name leads to by now."""
 
 
 Splitter = Callable[[Iterable[bytes], bool], Iterator[pa.RecordBatch]]
@@ -69,7 +71,7 @@ class Splitting:
     is_by_line: bool = False
     anchor_date: date | None = None
     path: str | None = None
-    """Of a file that is read by its name, and therefore lands alone."""
+    """Of a file that is not read as a stream, and therefore lands alone."""
     message: str | None = field(default=None, compare=False)
 
 
@@ -79,12 +81,11 @@ def choose_splitting(source: Source, raw: RawFile) -> Splitting:
     if source.name == "events" and head.startswith(tables.PARQUET_MAGIC):
         if raw.reading.compression != "none":
             raise ForeignFileError(f"a Parquet file inside {raw.reading.compression}: decompress it")
-        path = raw.arrival.path
 
         def split_parquet(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
-            return tables.split_parquet(path, fields, Counter())
+            return tables.split_parquet(raw.file, fields, Counter())
 
-        return Splitting(events.TABLE, tables.table_schema(fields), split_parquet, path=str(path))
+        return Splitting(events.TABLE, tables.table_schema(fields), split_parquet, path=str(raw.arrival.path))
     kind = next((kind for magic, kind in KNOWN_KINDS.items() if head.startswith(magic)), None)
     if kind:
         raise ForeignFileError(kind)

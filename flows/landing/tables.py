@@ -5,8 +5,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -286,10 +285,10 @@ def empty_batch(fields: tuple[str, ...]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=table_schema(fields))
 
 
-def split_parquet(path: Path, fields: tuple[str, ...], counter: Counter) -> Iterator[pa.RecordBatch]:
+def split_parquet(source: BinaryIO, fields: tuple[str, ...], counter: Counter) -> Iterator[pa.RecordBatch]:
     """Rows of a Parquet file, numbered from 1, every value as text (times in ISO 8601, UTC)."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(source) as file:
             by_name = {name.lower(): name for name in file.schema_arrow.names}
             missing = [name for name in REQUIRED if name not in by_name]
             if missing:
