@@ -1,15 +1,31 @@
 """Errors that a person can act on: what is wrong, and what to do."""
 
+import re
+
+ADDRESS = re.compile(r"[^\s<>\"'`(),:;=\[\]{}|\\]+@[^\s<>\"'`(),:;=\[\]{}|\\]+")
+
+
+def mask_addresses(text: str) -> str:
+    """The text with `<address>` for whatever may be one, for logs: they are kept, and sent on, as data is not."""
+    return ADDRESS.sub("<address>", text)
+
 
 class ActionableError(Exception):
-    """`cause` is one line, `remedy` the next; `exit_code` is what the command ends with."""
+    """`cause` is one line, `remedy` the next; `exit_code` is what the command ends with.
+
+    `details` are for `--verbose` and Prefect's artifact alone: they may hold addresses.
+    """
 
     exit_code = 1
 
-    def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(f"{cause}\n{remedy}")
+    def __init__(self, cause: str, remedy: str, details: str = "") -> None:
+        super().__init__(cause, remedy, details)
         self.cause = cause
         self.remedy = remedy
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n{self.remedy}"
 
 
 class WrongUsageError(ActionableError):

@@ -12,6 +12,7 @@ from flows.build import find_build_id
 from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
 from flows.settings import Settings
+from flows.sql import quote, text
 
 STORAGE_VERSION = "v1.2.0"
 """The oldest DuckDB that can read the published file."""
@@ -47,12 +48,12 @@ def publish(settings: Settings) -> Path:
         leftover.unlink(missing_ok=True)
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"set memory_limit = '{settings.memory_limit}'")
-        connection.execute(f"attach {_quoted(settings.work_database)} as work (read_only)")
-        connection.execute(f"attach {_quoted(temporary)} as published (storage_version '{STORAGE_VERSION}')")
+        connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
+        connection.execute(f"attach {text(settings.work_database)} as work (read_only)")
+        connection.execute(f"attach {text(temporary)} as published (storage_version {text(STORAGE_VERSION)})")
         connection.execute("create schema published.marts")
         for mart in find_marts(settings):
-            connection.execute(f'create table published.marts."{mart}" as select * from work.marts."{mart}"')
+            connection.execute(f"create table published.marts.{quote(mart)} as select * from work.marts.{quote(mart)}")
         connection.execute("use published")
         _copy_comments(connection, settings)
         rules.install(connection, find_project_directory(), schema="marts")
@@ -98,18 +99,14 @@ def _copy_comments(connection: duckdb.DuckDBPyConnection, settings: Settings) ->
     """Give tables and columns the descriptions of their YAML, so that a client shows them."""
     for node in _read_manifest(settings)["nodes"].values():
         if node["resource_type"] == "model" and node["schema"] == "marts":
-            table = f'published.marts."{node["name"]}"'
-            connection.execute(f"comment on table {table} is {_quoted(node['description'])}")
+            table = f"published.marts.{quote(node['name'])}"
+            connection.execute(f"comment on table {table} is {text(node['description'])}")
             for column in node["columns"].values():
                 if column["description"]:
                     connection.execute(
-                        f'comment on column {table}."{column["name"]}" is {_quoted(column["description"])}'
+                        f"comment on column {table}.{quote(column['name'])} is {text(column['description'])}"
                     )
 
 
 def _read_manifest(settings: Settings) -> dict:  # type: ignore[type-arg]
     return json.loads((settings.state / "dbt" / "manifest.json").read_text())  # type: ignore[no-any-return]
-
-
-def _quoted(text: object) -> str:
-    return "'" + str(text).replace("'", "''") + "'"

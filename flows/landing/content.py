@@ -116,8 +116,7 @@ class Content:
         reading, digest = Reading(), hashlib.sha256()
         for block in prefetch(self.blocks(reading)):
             digest.update(block)
-        self.length = reading.stored_bytes
-        reading.digest = digest.hexdigest()
+        self.finish(reading, digest)
         return reading
 
     def read_small(self, limit: int) -> tuple[Reading, list[bytes]] | None:
@@ -128,9 +127,16 @@ class Content:
                 return None
             digest.update(block)
             kept.append(block)
-        self.length = reading.stored_bytes
-        reading.digest = digest.hexdigest()
+        self.finish(reading, digest)
         return reading, kept
+
+    def finish(self, reading: Reading, digest: "hashlib._Hash") -> None:
+        """End the first pass. A damaged file that gives no content is called by its begin: it is not any empty one."""
+        self.length = reading.stored_bytes
+        if reading.message and not reading.content_bytes:
+            self.file.seek(0)
+            digest.update(self.file.read(FEED_BYTES))
+        reading.digest = digest.hexdigest()
 
     def blocks(self, reading: Reading) -> Iterator[bytes]:
         """Decompressed blocks from the start. Of a cut or damaged frame comes what decodes, and `reading.message`."""

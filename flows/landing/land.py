@@ -35,7 +35,7 @@ from flows.landing.content import Content, Reading, UnreadableError, open_conten
 from flows.landing.inbox import Arrival, Known, Unreadable
 from flows.landing.lines import SCHEMA, pc
 from flows.landing.loads import Landed, Load, landing_path, load_path, name_pack, rejects_path, write_load
-from flows.landing.source import NOT_AN_OBJECT, Context, quote, text
+from flows.landing.source import NOT_AN_OBJECT, Context
 from flows.landing.splitting import (
     NUMBER_MASK,
     PLACE_BITS,
@@ -49,6 +49,7 @@ from flows.landing.splitting import (
 from flows.landing.tables import ForeignFileError
 from flows.landing.temporary import hold_lock, temporary_folder
 from flows.settings import Settings
+from flows.sql import quote, text
 
 ALL_SOURCES = {
     each.SOURCE.name: each.SOURCE
@@ -430,7 +431,7 @@ class PackWriter:
         return "record_number" if self.is_single else f"record_number & {NUMBER_MASK} as record_number"
 
     def landed_literal(self) -> str:
-        return f"timestamp '{self.landed_at.isoformat(sep=' ')}'"
+        return f"timestamp {text(self.landed_at.isoformat(sep=' '))}"
 
     def count_written(self, name: str) -> Counter[str]:
         """The rows of a written file by the digest of their raw file; none where there is no such file."""

@@ -77,7 +77,7 @@ class Splitting:
 
 def choose_splitting(source: Source, raw: RawFile) -> Splitting:
     """Choose by the first block; `ForeignFileError` if the source has no such files."""
-    head, fields = raw.head, source.fields
+    head, fields, is_cut = raw.head.removeprefix(BOM), source.fields, not raw.reading.is_complete
     if source.name == "events" and head.startswith(tables.PARQUET_MAGIC):
         if raw.reading.compression != "none":
             raise ForeignFileError(f"a Parquet file inside {raw.reading.compression}: decompress it")
@@ -94,7 +94,7 @@ def choose_splitting(source: Source, raw: RawFile) -> Splitting:
             raise ForeignFileError("neither a mail nor a mailbox, it begins with no header field: " + show(head))
         return Splitting(source, dsn.BATCH_SCHEMA, None)
     if source.form == "lines":
-        if head.strip() and not re.search(source.line_prefix.encode(), head.removeprefix(BOM), re.MULTILINE):
+        if head.strip() and not re.search(source.line_prefix.encode(), head, re.MULTILINE):
             raise ForeignFileError(
                 f"no line of its first {BLOCK_BYTES >> 20} MiB begins like {source.line_kind}: " + show(head)
             )
@@ -110,15 +110,15 @@ def choose_splitting(source: Source, raw: RawFile) -> Splitting:
 
         def split_accounting(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
             # rows are rejected in the second look, and only there their text is wanted
-            return accounting.split_accounting(blocks, fields, Counter(), with_lines=is_second)
+            return accounting.split_accounting(blocks, fields, Counter(), with_lines=is_second, is_cut=is_cut)
 
         return Splitting(source, tables.table_schema(fields), split_accounting)
-    if head.strip() and not re.search(rb"^\s*[\[{]", head.removeprefix(BOM), re.MULTILINE):
+    if head.strip() and not re.search(rb"^\s*[\[{]", head, re.MULTILINE):
         if source.name == "events" and b"\0" not in head:
             header = tables.read_header(head, fields)
 
             def split_csv(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
-                return tables.split_csv(blocks, header, fields, Counter())
+                return tables.split_csv(blocks, header, fields, Counter(), is_cut=is_cut)
 
             message = f"unknown columns passed over: {', '.join(header.unknown)}" if header.unknown else None
             return Splitting(events.TABLE, tables.table_schema(fields), split_csv, message=message)
@@ -148,7 +148,9 @@ def split_files(
     """The records of files of equal splittings as one stream, with each file's place above its record numbers."""
     first = splittings[0]
     if first.split is None:
-        yield from mailbox.batches((place << PLACE_BITS, raw.blocks()) for place, raw in enumerate(files))
+        yield from mailbox.batches(
+            (place << PLACE_BITS, raw.blocks(), not raw.reading.is_complete) for place, raw in enumerate(files)
+        )
         return
     found: Iterator[pa.RecordBatch]
     if len(files) == 1:

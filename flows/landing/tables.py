@@ -27,6 +27,7 @@ from flows.landing.lines import (
 PARQUET_MAGIC = b"PAR1"
 DELIMITERS = ",;\t"
 REQUIRED = ("event_type", "event_at", "recipient")
+BESIDE_QUOTES = {b"", b"\n", b"\r"}
 RECORD_LINES = 1000
 """Lines after which a quote that was never closed is a damaged row, and not the begin of a long one."""
 
@@ -85,19 +86,20 @@ def widen(batch: pa.RecordBatch, values: Mapping[str, "pa.Array[Any]"], fields: 
 
 
 def split_csv(
-    blocks: Iterable[bytes], header: Header, fields: tuple[str, ...], counter: Counter
+    blocks: Iterable[bytes], header: Header, fields: tuple[str, ...], counter: Counter, *, is_cut: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a CSV file below its header, each with the number of the line it begins on.
 
-    A row is rejected whole where it has more or fewer fields than the header or its quotes do not match. Blocks in
-    which every line has an even number of quotes hold a row a line, and are parsed by Arrow; others, where a quoted
-    field may go on in the next line, row by row.
+    A row is rejected whole where it has more or fewer fields than the header or its quotes do not match, and in a file
+    that `is_cut` a last row without an end, since an address that lacks its last letters may be another's. Blocks whose
+    quotes stand as RFC 4180 has them hold a row a line, and are parsed by Arrow; others, where a quoted field may go on
+    in the next line, row by row.
     """
     rows = CsvRows(header, fields)
     number = 1
-    for piece in cut_at_newlines(blocks):
-        if isinstance(piece, Oversize):
-            batches = [*rows.finish(), oversize_batch(number, piece, fields)]
+    for piece in cut_rows(blocks, is_cut=is_cut):
+        if isinstance(piece, Oversize | Unfinished):
+            batches = [*rows.finish(), reject_line(number, piece, fields)]
             number += 1
         else:
             body = piece
@@ -117,9 +119,27 @@ def split_csv(
         yield batch
 
 
-def oversize_batch(number: int, line: Oversize, fields: tuple[str, ...]) -> pa.RecordBatch:
-    """The reject of a line too long to be kept."""
-    flaw = f"longer than 64 MiB ({line.length} bytes): its first MiB is kept"
+@dataclass
+class Unfinished:
+    """A last line that the file's cut has left without an end."""
+
+    head: bytes
+
+
+def cut_rows(blocks: Iterable[bytes], *, is_cut: bool) -> Iterator[bytes | Oversize | Unfinished]:
+    """As `cut_at_newlines`; of a file that was cut, what stands behind the last line end comes apart."""
+    for piece in cut_at_newlines(blocks):
+        if is_cut and isinstance(piece, bytes) and not piece.endswith(b"\n"):
+            yield Unfinished(piece)
+        else:
+            yield piece
+
+
+def reject_line(number: int, line: Oversize | Unfinished, fields: tuple[str, ...]) -> pa.RecordBatch:
+    """The reject of a line that is no row: too long to be kept, or cut."""
+    flaw = "row not finished: the file ends inside it"
+    if isinstance(line, Oversize):
+        flaw = f"longer than 64 MiB ({line.length} bytes): its first MiB is kept"
     return widen(flawed_batch(number, flaw, line.head), {}, fields)
 
 
@@ -148,7 +168,7 @@ class CsvRows:
 
     def _parse_at_once(self, text: bytes, number: int) -> pa.RecordBatch | None:
         """A block whose lines are its rows; None where that is not certain."""
-        if b"\0" in text or b"\r" in text:
+        if b"\0" in text or b"\r" in text or not self._is_regular(text):
             return None
         try:
             decoded = text.decode()
@@ -156,10 +176,6 @@ class CsvRows:
             return None
         lines: pa.Array[Any] = pc.split_pattern(pa.array([decoded[:-1]]), "\n").flatten()
         numbers = number_from(number, len(lines))
-        if '"' in decoded:
-            quotes = pc.count_substring(lines, '"')
-            if pc.any(pc.not_equal(pc.bit_wise_and(quotes, 1), 0)).as_py():
-                return None
         filled = pc.not_equal(pc.utf8_trim_whitespace(lines), "")
         if not pc.all(filled).as_py():
             lines, numbers = lines.filter(filled), numbers.filter(filled)
@@ -197,6 +213,19 @@ class CsvRows:
             return good
         bad = widen(self._text_rows(numbers.filter(is_wrong), lines.filter(is_wrong), flaws), {}, self.fields)
         return pa.Table.from_batches([good, bad]).combine_chunks().to_batches()[0]
+
+    def _is_regular(self, text: bytes) -> bool:
+        """Whether no quoted value holds a line's end and every quote stands beside a delimiter or another."""
+        pieces = text.split(b'"')
+        if len(pieces) == 1:
+            return True
+        beside = BESIDE_QUOTES | {self.header.delimiter.encode()}
+        return (
+            len(pieces) % 2 == 1
+            and b"\n" not in b"".join(pieces[1::2])
+            and {piece[-1:] for piece in pieces[:-1:2]} <= beside
+            and {piece[:1] for piece in pieces[2::2]} <= beside
+        )
 
     def _text_rows(
         self, numbers: "pa.Array[Any]", lines: "pa.Array[Any]", flaws: "pa.Array[Any] | None"

@@ -9,10 +9,10 @@ from typing import Literal
 
 import duckdb
 
-from flows.export import Export, describe_publication, replace_file, write_export
+from flows.export import Export, csv_profile, describe_publication, replace_file, write_export
 from flows.problems import WrongUsageError
-from flows.rules.mask import text
 from flows.settings import Settings
+from flows.sql import text
 from flows.suppression.actions import ListName
 from flows.suppression.current import open_current
 from flows.suppression.questions import VIEWS
@@ -86,15 +86,21 @@ def export_list(
     list_name: ListName = "suppression",
     since: datetime | None = None,
     key: str | None = None,
+    is_excel_safe: bool | None = None,
 ) -> int:
     """Write the list as it stands now, or with `since` what has changed; gives the rows. The file is whole or absent.
 
     Changes are one row an address: `added` if it is on the list now and was put there at or after `since` (UTC and
     naive), `removed` if it was taken off since and is not on it. A provider's layout holds only what was added.
 
-    Hashes are of the address in its normal form. `key` is for `hmac-sha256`.
+    Hashes are of the address in its normal form. `key` is for `hmac-sha256`. `is_excel_safe` is of plain CSV, as
+    `csv_profile` has it.
     """
     check_choices(path, format_name, hashed, layout, key)
+    if is_excel_safe is not None and (format_name != "csv" or layout != "plain"):
+        raise WrongUsageError(
+            "--excel-safe and --plain are profiles of CSV", "leave it out: workbooks and providers' layouts need none"
+        )
     with open_current(settings) as current:
         connection = current.connection
         address = hash_address(connection, hashed, key)
@@ -125,8 +131,7 @@ def export_list(
             "changes_since_utc": since,
             **describe_publication(settings.published_database),
         },
-        exact_columns=("address",),
-        csv_mark=False,  # importers look for a column called exactly `address`
+        csv=csv_profile(is_excel_safe),
     )
     write_export(export, path, format_name)
     return table.num_rows
@@ -174,7 +179,7 @@ def make_rows(connection: duckdb.DuckDBPyConnection, list_name: ListName, since:
                 arg_max(why, occurred_at) as why
             from history
             where
-                list_name = '{list_name}' and occurred_at >= {moment}
+                list_name = {text(list_name)} and occurred_at >= {moment}
                 and address not in (select address from {view})
             group by address
         """

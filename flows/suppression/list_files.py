@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from flows.problems import ActionableError, WrongUsageError
-from flows.rules.mask import text as sql_text
+from flows.sql import text as sql_text
 
 pc: Any = pyarrow.compute  # the published stubs are of an older pyarrow and refuse plain calls
 
