@@ -489,9 +489,9 @@ def main() -> None:
     except Exception as error:
         if is_verbose:
             _say(traceback.format_exc(), keep_lines=True)
-        text = mask_addresses(_one_line(str(error))) or "no message"
+        words = (str(error) or "no message", *getattr(error, "__notes__", ()))
         _fail(
-            f"bouncehouse: {type(error).__name__}: {text}",
+            f"bouncehouse: {type(error).__name__}: {mask_addresses(_one_line(', '.join(words)))}",
             "nothing was published; run again with --verbose for the traceback, and report it if it stays",
             1,
         )

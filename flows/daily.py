@@ -90,19 +90,17 @@ def step(name: str) -> Iterator[None]:
         create_markdown_artifact(describe_failure(name, error), key="failure", description="What failed")
         raise
     except Exception as error:
-        told = ActionableError(
-            f"{name}: {type(error).__name__}: {mask_addresses(' '.join(str(error).split()))}",
-            "nothing was published; run again with --verbose for the traceback, and report it if it stays",
-        )
+        error.add_note(f"in the step {name}")
+        told = ActionableError(f"{type(error).__name__}: {error}", "the log has the traceback")
         create_markdown_artifact(describe_failure(name, told), key="failure", description="What failed")
-        raise told from error
+        raise
 
 
 def describe_failure(name: str, error: ActionableError) -> str:
     """Markdown: the step that failed, why, what to do, and the details, addresses masked."""
     details = "\n\n".join(escape_markdown(mask_addresses(line)) for line in error.details.splitlines()[:ARTIFACT_ROWS])
     return (
-        f"The step **{escape_markdown(name)}** failed.\n\n{escape_markdown(error.cause)}\n\n"
+        f"The step **{escape_markdown(name)}** failed.\n\n{escape_markdown(mask_addresses(error.cause))}\n\n"
         f"{escape_markdown(error.remedy)}\n\n{details}"
     ).rstrip()
 

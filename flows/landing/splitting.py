@@ -20,6 +20,10 @@ PLACE_BITS = 40
 """In a stream of several files the bits of `record_number` from here on are the file's place among them."""
 NUMBER_MASK = (1 << PLACE_BITS) - 1
 
+SHOWN_NAMES = 20
+SHOWN_CHARACTERS = 60
+"""How many names of unknown columns are told, and how much of each."""
+
 GATHERED_ROWS = 16384
 GATHERED_BYTES = 4 << 20
 """Small batches are put together until they hold so much: each costs the engine the same, however small it is."""
@@ -120,7 +124,9 @@ def choose_splitting(source: Source, raw: RawFile) -> Splitting:
             def split_csv(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
                 return tables.split_csv(blocks, header, fields, Counter(), is_cut=is_cut)
 
-            message = f"unknown columns passed over: {', '.join(header.unknown)}" if header.unknown else None
+            shown = ", ".join(name[:SHOWN_CHARACTERS] for name in header.unknown[:SHOWN_NAMES])
+            more = f" and {len(header.unknown) - SHOWN_NAMES} more" if len(header.unknown) > SHOWN_NAMES else ""
+            message = f"unknown columns passed over: {shown}{more}" if shown else None
             return Splitting(events.TABLE, tables.table_schema(fields), split_csv, message=message)
         raise ForeignFileError(f"no line of its first {BLOCK_BYTES >> 20} MiB begins like JSON: " + show(head))
     if json_text.is_document(head):
