@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format samples bench lock clean
+.PHONY: run test torture lint format samples bench lock clean
 
 run: .venv/ready
 	$(BIN)/bouncehouse run --home data --inbox samples
 
 test: .venv/ready
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# What takes long: hours are well spent here before a release.
+torture: .venv/ready
+	$(BIN)/pytest -n 2 --dist loadgroup -m torture
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

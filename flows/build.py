@@ -19,9 +19,10 @@ from flows import landing, rules
 from flows.dbt_project import find_project_directory
 from flows.erasure.late import erase_late
 from flows.landing import loads
-from flows.problems import ActionableError
+from flows.problems import ActionableError, mask_addresses
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sources import read_sources
+from flows.sql import listed, quote
 
 LOAD_COLUMNS = {
     "source_name": "varchar",
@@ -224,14 +225,14 @@ def _show(
 
     A column that the source has got since a file was landed is null in it; one that it has lost is passed over.
     """
-    nothing = ", ".join(f'cast(null as {kind}) as "{column}"' for column, kind in columns.items())
+    nothing = ", ".join(f"cast(null as {kind}) as {quote(column)}" for column, kind in columns.items())
     selects = []
     for digests, paths in _by_digests(files):
-        source = f"read_parquet([{_listed(*paths)}], union_by_name = true)"
+        source = f"read_parquet([{listed(paths)}], union_by_name = true)"
         present = {row[0].lower() for row in connection.execute(f"describe select * from {source}").fetchall()}
-        values = {column: f'"{column}"' if column.lower() in present else "null" for column in columns}
-        typed = ", ".join(f'cast({values[column]} as {kind}) as "{column}"' for column, kind in columns.items())
-        condition = f" where file_digest in ({_listed(*digests)})" if digests else ""
+        values = {column: quote(column) if column.lower() in present else "null" for column in columns}
+        typed = ", ".join(f"cast({values[column]} as {kind}) as {quote(column)}" for column, kind in columns.items())
+        condition = f" where file_digest in ({listed(digests)})" if digests else ""
         selects.append(f"select {typed} from {source}{condition}")
     query = " union all ".join(selects) or f"select {nothing} where false"
     connection.execute(f"create or replace view landing.{name} as {query}")
@@ -244,10 +245,6 @@ def _by_digests(files: Mapping[Path, list[str] | None]) -> Iterator[tuple[list[s
     for path, digests in files.items():
         if digests:
             yield digests, [str(path)]
-
-
-def _listed(*values: str) -> str:
-    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
 
 
 def _finish(
@@ -321,31 +318,34 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         ) as process,
     ):
         exit_code = process.wait()
-    action = f"see {log}; nothing was published"
+    action = f"see {log}, or run again with --verbose; nothing was published"
+    output_text = said.read_text(errors="replace")
     if exit_code != 0 or not results_file.exists():
-        last_lines = " ".join(said.read_text(errors="replace").split()[-80:])
-        raise BuildFailed(f"dbt ended with exit code {exit_code}: {last_lines}", action)
+        last_words = mask_addresses(" ".join(output_text.split()[-80:]))
+        raise BuildFailed(f"dbt ended with exit code {exit_code}: {last_words}", action, output_text)
     found = json.loads(results_file.read_text(encoding="utf-8"))
     if found["error"]:
-        raise BuildFailed(f"dbt did not run: {found['error']}", action)
+        raise BuildFailed(f"dbt did not run: {mask_addresses(found['error'])}", action, output_text)
     results: list[dict[str, Any]] = found["results"]
     return results
 
 
 def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> BuildFailed:
-    """Name the tests and models that failed, with some rows of each failed test."""
-    parts = []
+    """Name the tests and models that failed; the details have what dbt said, and some rows of each failed test."""
+    names, parts = [], []
     with duckdb.connect(settings.work_database) as connection:
         connection.execute("set TimeZone = 'UTC'")
         for failure in failures[:10]:
             message = " ".join((failure["message"] or "").split())[:500]
+            names.append(f"{failure['name']} ({mask_addresses(message)[:160]})")
             parts.append(f"{failure['name']}: {message}")
             if failure["kind"] == "test" and failure["status"] == "fail":
                 parts += _sample(connection, failure)
     return BuildFailed(
-        f"{len(failures)} of the build's models and tests failed; nothing was published\n" + "\n".join(parts),
-        f"what was published before stays; put it right and run again; {settings.state / 'dbt' / 'dbt.log'}"
-        " has the whole story",
+        f"{len(failures)} of the build's models and tests failed; nothing was published: {', '.join(names)}",
+        "what was published before stays; put it right and run again, with --verbose for sample rows;"
+        f" {settings.state / 'dbt' / 'dbt.log'} has the whole story",
+        "\n".join(parts),
     )
 
 

@@ -137,6 +137,9 @@ def write_row(target: BinaryIO, values: dict[str, Any], columns: Columns, output
     """Write all values as a line of JSON, or those of `columns` as a line of a table, in which nothing can act."""
     if output_format == "jsonl":
         line = json.dumps(values, ensure_ascii=False)
+        if not line.isprintable():
+            # still the same JSON: the C1 controls and the like, which JSON leaves as they are
+            line = "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in line)
     else:
         from flows.tables import show_plainly
 

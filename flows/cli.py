@@ -2,19 +2,20 @@
 
 import json
 import sys
+import traceback
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from flows import __version__
-from flows.cli_options import HomeOption
+from flows.cli_options import HomeOption, print_csv
 from flows.cli_options import make_settings as _make_settings
 from flows.cli_options import say as _say
 from flows.privacy_cli import erase
-from flows.problems import ActionableError, WrongUsageError
+from flows.problems import ActionableError, WrongUsageError, mask_addresses
 from flows.suppression_cli import suppression_app
 
 if TYPE_CHECKING:
@@ -27,10 +28,18 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """
 Exit codes: 0 done and, for a run, published. 1 failed; nothing was published. 2 wrong usage. 3 another run is active.
-4 published, but the files under exports/ could not be written. What to do next is on standard error.
+4 published, but the files under exports/ could not be written. 130 interrupted. What to do next is on standard error,
+more with --verbose.
 """
 
+VERBOSE = "--verbose"
+INTERRUPTED = 130
+
+_CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
+"""What typer raises for arguments that it cannot read; it gives the class no public name."""
+
 TABLE_ROWS = 20
+SHOWN_FILES = 20
 
 app = typer.Typer(
     name="bouncehouse",
@@ -125,13 +134,19 @@ def run(
 def _print_run(settings: "Settings", result: "RunResult") -> None:
     from flows.report import Selection, choose_period
     from flows.report import report as make_report
+    from flows.tables import show_plainly
 
     landed = sum(load.records_landed for load in result.loads)
     rejected = sum(load.records_rejected for load in result.loads)
-    cut = sum(not load.is_complete for load in result.loads)
+    cut = [load for load in result.loads if not load.is_complete]
     print(
-        f"Landed    {len(result.loads):,} new files: {landed:,} records, {rejected:,} rejected, {cut:,} files cut short"
+        f"Landed    {len(result.loads):,} new files: {landed:,} records, {rejected:,} rejected,"
+        f" {len(cut):,} files cut short"
     )
+    for load in cut[:SHOWN_FILES]:
+        _say(f"cut short: {load.source_file}: {load.message}")
+    if len(cut) > SHOWN_FILES:
+        _say(f"{len(cut) - SHOWN_FILES:,} more files are cut short; marts.ops_loads names them")
     for file in result.unreadable:
         _say(f"could not be read, and will be tried again: {file.source_file}: {file.message}")
     for folder in result.unknown_folders:
@@ -145,8 +160,8 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
             _say(f"warning: {warning}")
     else:
         print("Built     nothing: there is nothing new")
-    print(f"Published {settings.published_database}")
-    print(f"Exported  {len(result.exports)} files to {settings.exports}\n")
+    print(f"Published {show_plainly(str(settings.published_database))}")
+    print(f"Exported  {len(result.exports)} files to {show_plainly(str(settings.exports))}\n")
     database = settings.published_database
     first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
     selection = Selection(first_day, last_day)
@@ -213,17 +228,17 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="File to write. CSV without it goes to standard output.", show_default=False)
     ] = None,
-    plain: Annotated[
+    is_excel_safe: Annotated[
         bool,
         typer.Option(
-            "--plain",
-            help="CSV: the exact text, for machines. Without it, text that a spreadsheet would take for a formula"
-            " begins with an apostrophe, and the file with a byte order mark.",
+            "--excel-safe/--plain",
+            help="CSV for spreadsheets, where text that would be taken for a formula begins with an apostrophe, and the"
+            " file with a byte order mark; or the exact text, for machines.",
         ),
-    ] = False,
+    ] = True,
 ) -> None:
     """Count bounces, or undeliveries, by From domain or sending IP, recipient domain and bounce text."""
-    from flows.export import make_report_export, write_csv, write_export
+    from flows.export import make_report_export, write_export
     from flows.report import Selection, choose_period, find_campaigns, has_campaign
 
     settings = _make_settings(home)
@@ -246,11 +261,11 @@ def report(
         is_undeliveries=undeliveries,
         time_zone=time_zone,
     )
-    export = make_report_export(database, selection, name=selection.subject, excel_safe=not plain)
+    export = make_report_export(database, selection, name=selection.subject, excel_safe=is_excel_safe)
     if chosen_format is ReportFormat.table:
         _print_report(selection, export.table)
     elif out is None:
-        write_csv(export.table, sys.stdout.buffer, excel_safe=not plain)
+        print_csv(export.table, excel_safe=is_excel_safe)
     else:
         write_export(export, out, chosen_format.value)
         _say(f"wrote {export.table.num_rows:,} rows to {out}")
@@ -294,7 +309,7 @@ def status(
     from dataclasses import asdict
 
     from flows.status import find_status
-    from flows.tables import make_console, print_table
+    from flows.tables import make_console, print_table, show_plainly
 
     found = find_status(_make_settings(home, inbox_directory=inbox))
     if as_json:
@@ -302,7 +317,7 @@ def status(
         return
     console = make_console()
     published = found.published
-    console.print(f"Home       {found.home}")
+    console.print(f"Home       {show_plainly(str(found.home))}")
     console.print(
         f"Published  {published.published_at:%Y-%m-%d %H:%M:%S} UTC, rules {published.rule_set_version},"
         f" policy {published.suppression_policy}, by bouncehouse {published.bouncehouse_version}"
@@ -454,28 +469,41 @@ def generate(
 
 def main() -> None:
     """Run the command; what goes wrong is told in a line of cause and a line of what to do, on standard error."""
-    is_verbose = "--verbose" in sys.argv
+    is_verbose = VERBOSE in sys.argv
+    if is_verbose and "run" not in sys.argv:
+        sys.argv.remove(VERBOSE)  # only of a run it is an option: of all others it is for what goes wrong
     try:
-        app()
+        if app(standalone_mode=False) == INTERRUPTED:
+            _fail("bouncehouse: interrupted; nothing was published", "run again: it goes on where this one was", 130)
     except ActionableError as error:
-        _fail(f"bouncehouse: {error.cause}", error.remedy, error.exit_code)
-    except KeyboardInterrupt:
-        _fail("bouncehouse: interrupted; nothing was published", "run again: it goes on where this one was", 1)
+        if is_verbose:
+            _say(f"{traceback.format_exc()}{error.details}", keep_lines=True)
+        _fail(f"bouncehouse: {_one_line(error.cause)}", _one_line(error.remedy), error.exit_code)
+    except _CLICK_ERROR as error:
+        if error.__class__.__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(error.exit_code)
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "bouncehouse"
+        _fail(f"bouncehouse: {_one_line(error.format_message())}", f"see: {command} --help", error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:
         if is_verbose:
-            raise
-        text = str(error).strip() or type(error).__name__
+            _say(traceback.format_exc(), keep_lines=True)
+        words = (str(error) or "no message", *getattr(error, "__notes__", ()))
         _fail(
-            f"bouncehouse: {type(error).__name__}: {text}",
+            f"bouncehouse: {type(error).__name__}: {mask_addresses(_one_line(', '.join(words)))}",
             "nothing was published; run again with --verbose for the traceback, and report it if it stays",
             1,
         )
 
 
-def _fail(cause: str, remedy: str, exit_code: int) -> None:
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fail(cause: str, remedy: str, exit_code: int) -> NoReturn:
     _say(cause)
     _say(f"-> {remedy}")
     sys.exit(exit_code)

@@ -10,12 +10,25 @@ import typer
 from flows.problems import WrongUsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from flows.settings import Settings
 
 HomeOption = Annotated[
     Path | None,
     typer.Option(
         "--home", help="Where the warehouse lives. Default: BOUNCEHOUSE_HOME, else ./data.", show_default=False
+    ),
+]
+
+
+ExcelSafeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--excel-safe/--plain",
+        help="CSV: text that a spreadsheet would take for a formula begins with an apostrophe, also an address; or all"
+        " text exact, for machines. Default: addresses exact, other text safe.",
+        show_default=False,
     ),
 ]
 
@@ -40,8 +53,24 @@ def make_settings(home: Path | None, **values: Any) -> "Settings":
     return settings
 
 
-def say(text: str) -> None:
-    """Print to standard error, with nothing in it that could act on the terminal."""
+def say(text: str, *, keep_lines: bool = False) -> None:
+    """Print a line to standard error, with nothing in it that could act on the terminal or pass for a line of ours."""
     from flows.tables import show_plainly
 
-    print(show_plainly(text, keep_lines=True), file=sys.stderr)
+    print(show_plainly(text, keep_lines=keep_lines), file=sys.stderr)
+
+
+def print_csv(table: "pa.Table", **options: Any) -> None:
+    """Write CSV to standard output: as it is, or where that is a terminal with nothing in it that could act."""
+    from io import BytesIO
+
+    from flows.export import write_csv
+    from flows.tables import show_plainly
+
+    if not sys.stdout.isatty():
+        write_csv(table, sys.stdout.buffer, **options)
+        return
+    written = BytesIO()
+    write_csv(table, written, **options)
+    text = written.getvalue().decode("utf-8-sig").replace("\r\n", "\n")
+    print(show_plainly(text, keep_lines=True), end="")

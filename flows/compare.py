@@ -17,6 +17,7 @@ import duckdb
 from flows.classify import Columns, OutputFormat, read_replies, write_header, write_row
 from flows.problems import ActionableError, WrongUsageError
 from flows.rules import RULES, SEEDS, install, read_rule_set
+from flows.sql import text
 
 REQUIRED = ("rule_id", "priority", "evidence", "provider", "pattern", "code_pattern", "reason")
 """Columns that every rules file had. One that came later is empty in an older file, and says nothing there."""
@@ -162,8 +163,7 @@ def compare_published(
     with open_published(database):
         pass  # it says what is wrong where it cannot be opened
     with duckdb.connect() as connection:
-        path = str(database).replace("'", "''")
-        connection.execute(f"attach '{path}' as published (read_only)")
+        connection.execute(f"attach {text(database)} as published (read_only)")
         _install_both(connection, project_directory, old_rules)
         about = [reason for reason, is_about in read_rule_set(project_directory).reasons.items() if is_about]
         connection.execute("create table reasons as select unnest($reasons::varchar[]) as reason", {"reasons": about})

@@ -3,8 +3,11 @@
 The only module that imports Prefect.
 """
 
+import logging
 import os
+import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +23,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.types.entrypoint import EntrypointType
 from pydantic import Field
 
-from flows.build import BuildFailed, BuildResult, build, find_build_id
+from flows.build import BuildResult, build, find_build_id
 from flows.export import export_all
 from flows.landing import (
     Arrival,
@@ -34,7 +37,7 @@ from flows.landing import (
     remember,
 )
 from flows.lock import hold_lock
-from flows.problems import ActionableError, NotExportedError, WrongUsageError
+from flows.problems import ActionableError, NotExportedError, WrongUsageError, mask_addresses
 from flows.publish import publish, published_build_id
 from flows.report import Selection, choose_period, report
 from flows.settings import Settings
@@ -43,6 +46,8 @@ from flows.tables import escape_markdown, make_markdown_table
 BATCH_FILES = 20_000
 BATCH_BYTES = 1 << 30
 """A task lands at most so many files or bytes of one source: few tasks for Prefect, small enough to try again."""
+
+RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 TOP_ROWS = 20
 ARTIFACT_ROWS = 200
@@ -57,6 +62,47 @@ class RunResult:
     unknown_folders: list[str]
     build: BuildResult
     exports: list[Path]
+
+
+class MaskAddresses(logging.Filter):
+    """Takes addresses out of what Prefect keeps: an engine's error quotes the value that it could not read."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let everything pass, its text and its traceback written out and masked."""
+        record.msg, record.args = mask_addresses(record.getMessage()), ()
+        if record.exc_info:
+            record.exc_text = mask_addresses("".join(traceback.format_exception(*record.exc_info)).rstrip())
+            record.exc_info = None
+        return True
+
+
+for _name in RUN_LOGGERS:
+    logging.getLogger(_name).addFilter(MaskAddresses())
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Name the step in what goes wrong within, and keep that as an artifact, with the sample rows of a data test."""
+    try:
+        yield
+    except ActionableError as error:
+        error.cause = f"{name}: {error.cause}"
+        create_markdown_artifact(describe_failure(name, error), key="failure", description="What failed")
+        raise
+    except Exception as error:
+        error.add_note(f"in the step {name}")
+        told = ActionableError(f"{type(error).__name__}: {error}", "the log has the traceback")
+        create_markdown_artifact(describe_failure(name, told), key="failure", description="What failed")
+        raise
+
+
+def describe_failure(name: str, error: ActionableError) -> str:
+    """Markdown: the step that failed, why, what to do, and the details, addresses masked."""
+    details = "\n\n".join(escape_markdown(mask_addresses(line)) for line in error.details.splitlines()[:ARTIFACT_ROWS])
+    return (
+        f"The step **{escape_markdown(name)}** failed.\n\n{escape_markdown(mask_addresses(error.cause))}\n\n"
+        f"{escape_markdown(error.remedy)}\n\n{details}"
+    ).rstrip()
 
 
 def _is_io_error(_task: Any, _task_run: Any, state: Any) -> bool:
@@ -113,31 +159,33 @@ def daily(
         home=home, inbox_directory=inbox, report_days=report_days, suppression_policy=suppression_policy
     )
     with hold_lock(settings, wait=wait):
-        arrivals = look_into_inbox(settings)
-        outcomes = [
-            (arrival, outcome)
-            for batch in make_batches(arrivals.files)
-            for arrival, outcome in zip(batch, land(settings, batch), strict=True)
-        ]
-        remember(settings, outcomes)
+        with step("look into the inbox"):
+            arrivals = look_into_inbox(settings)
+        with step("land"):
+            outcomes = [
+                (arrival, outcome)
+                for batch in make_batches(arrivals.files)
+                for arrival, outcome in zip(batch, land(settings, batch), strict=True)
+            ]
+            remember(settings, outcomes)
         loads = [outcome for _, outcome in outcomes if isinstance(outcome, Load)]
         unreadable = [*arrivals.unreadable, *(each for _, each in outcomes if isinstance(each, Unreadable))]
         create_markdown_artifact(describe_loads(loads, unreadable), key="loads", description="Files landed by this run")
-        try:
+        with step("build"):
             built = build_models(settings, full_refresh=full_refresh)
-        except BuildFailed as failure:
-            create_markdown_artifact(escape_markdown(failure), key="audit", description="The build failed")
-            raise
         create_markdown_artifact(describe_audit(built), key="audit", description="The build and its tests")
-        # also where an earlier run was killed between its build and its publication
-        if published_build_id(settings) != find_build_id(settings):
-            publish_marts(settings)
-        try:
-            exports = export_files(settings)
-        except Exception as error:
-            raise NotExportedError(
-                f"published, but the exports could not be written: {error}", "mend that, then run again"
-            ) from error
+        with step("publish"):
+            # also where an earlier run was killed between its build and its publication
+            if published_build_id(settings) != find_build_id(settings):
+                publish_marts(settings)
+        with step("export"):
+            try:
+                exports = export_files(settings)
+            except Exception as error:
+                raise NotExportedError(
+                    f"published, but the exports could not be written: {mask_addresses(str(error))}",
+                    "mend that, then run again",
+                ) from error
         create_markdown_artifact(describe_report(settings), key="bounces", description="The top of the report")
         return RunResult(loads, unreadable, arrivals.unknown_folders, built, exports)
 
@@ -202,7 +250,7 @@ def describe_loads(loads: Sequence[Load], unreadable: Sequence[Unreadable]) -> s
                 record.records_read,
                 record.records_landed,
                 record.records_rejected,
-                record.message,
+                mask_addresses(record.message or ""),
             ]
             for record in rows[:ARTIFACT_ROWS]
         ],

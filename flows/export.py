@@ -11,10 +11,10 @@ import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, Any, Required, TypedDict, get_args
 
 import duckdb
 import pyarrow as pa
@@ -50,6 +50,24 @@ _SIGNS = r"[=+@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}-]"
 _ACTS_AT_START = f"^({_SPACES}{_SIGNS}|[ \n\\p{{Z}}\\p{{Cf}}]*[\t\r])"
 _ACTS_INSIDE = f"([;\t\r\n]{_SPACES})({_SIGNS})"
 """Where Excel's list separator is `;` it does not see our quotes: a `;` or line end inside a cell begins a new cell."""
+
+
+class CsvProfile(TypedDict, total=False):
+    """How text stands in a CSV file: as `write_csv` has it."""
+
+    excel_safe: Required[bool]
+    exact_columns: Collection[str]
+    mark: bool
+
+
+def csv_profile(is_excel_safe: bool | None) -> CsvProfile:
+    """The profile of a list: all text safe, all exact (False), or by default addresses exact and the rest safe.
+
+    A changed address would be mailed, and importers look for a column called exactly `address`: no byte order mark.
+    """
+    if is_excel_safe is None:
+        return {"excel_safe": True, "exact_columns": ("address",), "mark": False}
+    return {"excel_safe": is_excel_safe, "mark": is_excel_safe}
 
 
 def write_csv(
@@ -201,16 +219,14 @@ def replace_file(path: Path, mode: int = 0o600) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Export:
-    """A table with what its files need to know: sheet title, facts for `Info` and the manifest, columns kept exact."""
+    """A table with what its files need to know: sheet title, facts for `Info` and manifest, the profile of its CSV."""
 
     name: str
     title: str
     table: pa.Table
     info: Mapping[str, object]
     note: tuple[str, str] | None = None
-    exact_columns: Collection[str] = ()
-    csv_mark: bool = True
-    excel_safe: bool = True
+    csv: CsvProfile = field(default_factory=lambda: CsvProfile(excel_safe=True))
 
 
 def write_export(export: Export, path: Path, format_name: str, mode: int = 0o600) -> None:
@@ -221,13 +237,7 @@ def write_export(export: Export, path: Path, format_name: str, mode: int = 0o600
             return
         with temporary.open("wb") as target:
             if format_name == "csv":
-                write_csv(
-                    export.table,
-                    target,
-                    excel_safe=export.excel_safe,
-                    exact_columns=export.exact_columns,
-                    mark=export.csv_mark,
-                )
+                write_csv(export.table, target, **export.csv)
             else:
                 write_xlsx(export.table, target, title=export.title, info=export.info, note=export.note)
 
@@ -254,7 +264,7 @@ def make_report_export(database: Path, selection: Selection, *, name: str, excel
         table=table,
         info=info,
         note=("bounce_text", "sample_message"),
-        excel_safe=excel_safe,
+        csv={"excel_safe": excel_safe},
     )
 
 
@@ -285,8 +295,7 @@ def make_suppression_export(database: Path) -> Export:
         title="Suppression list",
         table=table,
         info={"list": "suppression list", "rows": table.num_rows, **describe_publication(database)},
-        exact_columns=("address",),
-        csv_mark=False,  # importers look for a column called exactly `address`
+        csv=csv_profile(None),
     )
 
 

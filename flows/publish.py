@@ -11,6 +11,7 @@ from flows.build import find_build_id
 from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
 from flows.settings import Settings
+from flows.sql import quote, text
 
 STORAGE_VERSION = "v1.2.0"
 """The oldest DuckDB that can read the published file."""
@@ -46,14 +47,14 @@ def publish(settings: Settings) -> Path:
         leftover.unlink(missing_ok=True)
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"set memory_limit = '{settings.memory_limit}'")
-        connection.execute(f"attach {_quoted(settings.work_database)} as work (read_only)")
-        connection.execute(f"attach {_quoted(temporary)} as published (storage_version '{STORAGE_VERSION}')")
+        connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
+        connection.execute(f"attach {text(settings.work_database)} as work (read_only)")
+        connection.execute(f"attach {text(temporary)} as published (storage_version {text(STORAGE_VERSION)})")
         connection.execute("create schema published.marts")
         # as the build that was just run declares them
         marts = connection.execute("select distinct mart from work.landing.marts order by mart").fetchall()
         for (mart,) in marts:
-            connection.execute(f'create table published.marts."{mart}" as select * from work.marts."{mart}"')
+            connection.execute(f"create table published.marts.{quote(mart)} as select * from work.marts.{quote(mart)}")
         connection.execute("use published")
         _copy_comments(connection)
         rules.install(connection, find_project_directory(), schema="marts")
@@ -93,10 +94,6 @@ def _copy_comments(connection: duckdb.DuckDBPyConnection) -> None:
     """Give tables and columns the descriptions of their YAML, so that a client shows them."""
     described = "select mart, column_name, description from work.landing.marts where description <> ''"
     for mart, column, description in connection.execute(described).fetchall():
-        table = f'published.marts."{mart}"'
-        thing = f'column {table}."{column}"' if column else f"table {table}"
-        connection.execute(f"comment on {thing} is {_quoted(description)}")
-
-
-def _quoted(text: object) -> str:
-    return "'" + str(text).replace("'", "''") + "'"
+        table = f"published.marts.{quote(mart)}"
+        thing = f"column {table}.{quote(column)}" if column else f"table {table}"
+        connection.execute(f"comment on {thing} is {text(description)}")

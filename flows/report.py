@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from flows.problems import ActionableError, WrongUsageError
+from flows.sql import text
 
 Grouping = Literal["from_domain", "sending_ip"]
 BounceClass = Literal["soft", "hard", "all"]
@@ -188,8 +189,8 @@ def report(database: Path, selection: Selection) -> pa.Table:
             f"""
             with counted as (
                 select
-                    coalesce({selection.group_by}, '{NOT_LOGGED}') as {selection.group_by},
-                    coalesce(recipient_domain, '{NOT_LOGGED}') as recipient_domain,
+                    coalesce({selection.group_by}, {text(NOT_LOGGED)}) as {selection.group_by},
+                    coalesce(recipient_domain, {text(NOT_LOGGED)}) as recipient_domain,
                     {cause}
                     bounce_class,
                     text_id,

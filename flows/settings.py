@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     )
     threads: int | None = Field(default=None, ge=1, description="DuckDB threads while landing; one per core unless set")
     memory_limit: str = Field(default="2GB", description="DuckDB memory limit, in DuckDB's own spelling")
+    inflation_limit: int = Field(
+        default=200, ge=1, description="a compressed file is read up to so many times its size, and always up to 1 GiB"
+    )
     report_days: int = Field(default=30, ge=1, description="days that the exported reports cover")
     readable_by: Literal["owner", "group"] = Field(
         default="owner", description="who may read the files of the home: they hold addresses"

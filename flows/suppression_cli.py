@@ -1,7 +1,6 @@
 """The `bouncehouse suppression` commands. Imports that take time are made inside them, as in flows/cli.py."""
 
 import os
-import sys
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli_options import HomeOption, make_settings, say
+from flows.cli_options import ExcelSafeOption, HomeOption, make_settings, print_csv, say
 from flows.problems import WrongUsageError
 
 if TYPE_CHECKING:
@@ -146,9 +145,10 @@ def suppression_list(
         ListFormat, typer.Option("--format", help="A table for people, CSV or JSON lines of all for programs.")
     ] = ListFormat.table,
     limit: Annotated[int, typer.Option(min=1, help="Most rows of the table.")] = LIST_ROWS,
+    is_excel_safe: ExcelSafeOption = None,
 ) -> None:
     """List the addresses that are not to be mailed, as of now."""
-    from flows.export import write_csv
+    from flows.export import csv_profile
     from flows.suppression.questions import Filters, list_suppressed
     from flows.tables import make_console, print_table
 
@@ -156,7 +156,7 @@ def suppression_list(
     is_table = output_format is ListFormat.table
     table, total = list_suppressed(make_settings(home), filters, limit if is_table else None)
     if output_format is ListFormat.csv:
-        write_csv(table, sys.stdout.buffer, excel_safe=True, exact_columns=("address",), mark=False)
+        print_csv(table, **csv_profile(is_excel_safe))
     elif output_format is ListFormat.jsonl:
         _print_json_lines(table)
     else:
@@ -366,6 +366,7 @@ def suppression_export(
         datetime | None,
         typer.Option(formats=TIMES, help="Only what was added or removed since then, UTC.", show_default=False),
     ] = None,
+    is_excel_safe: ExcelSafeOption = None,
 ) -> None:
     """Write a list, or what has changed of it, to a file that only its owner can read.
 
@@ -383,6 +384,7 @@ def suppression_export(
         list_name=list_name.value,
         since=since,
         key=os.environ.get(KEY_NAME),
+        is_excel_safe=is_excel_safe,
     )
     say(f"wrote {rows:,} rows to {path}")
 

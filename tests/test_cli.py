@@ -156,6 +156,38 @@ def test_before_the_first_run_the_way_is_shown(tmp_path):
     assert "bouncehouse run" in remedy
 
 
+def test_verbose_shows_the_traceback_of_any_command_before_the_two_lines(tmp_path):
+    ran = run_command("report", "--home", tmp_path, "--verbose")
+    *trace, cause, remedy = ran.stderr.decode().splitlines()
+    assert ran.returncode == 1
+    assert trace[0].startswith("Traceback")
+    assert cause.startswith("bouncehouse: nothing is published yet")
+    assert remedy.startswith("-> ")
+
+
+def test_csv_on_a_terminal_holds_nothing_that_acts(tmp_path):
+    make_published(
+        tmp_path / "bouncehouse.duckdb", [Bounce(datetime(2026, 3, 5), bounce_text="451 \x1b[31m\x9b2J\u202e later")]
+    )
+    leader, follower = os.openpty()
+    command = [
+        sys.executable,
+        "-c",
+        "from flows.cli import main; main()",
+        "report",
+        "--format",
+        "csv",
+        "--home",
+        tmp_path,
+    ]
+    subprocess.run(command, cwd=ROOT, stdout=follower, stderr=subprocess.DEVNULL, check=True, timeout=120)
+    os.close(follower)
+    said = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert "451 \\x1b[31m\\x9b2J\\u202e later" in said
+    assert not {"\x1b", "\x9b", "\u202e"} & set(said)
+
+
 def test_a_wrong_setting_in_the_environment_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("BOUNCEHOUSE_REPORT_DAYS", "many")
     ran = run_command("report", "--home", tmp_path)

@@ -198,7 +198,8 @@ def test_failed_test_publishes_nothing_and_names_the_rows(tmp_path: Path, logs: 
     with pytest.raises(build.BuildFailed) as failure:
         build.build(settings)
     assert "assert_records_read_are_landed_or_rejected" in str(failure.value)
-    assert "records_read = 1" in str(failure.value)
+    assert "records_read = 1" in failure.value.details
+    assert "\n" not in failure.value.cause
     assert before.database.read_bytes() == published
     assert build.waiting(settings) > 0
 

@@ -13,8 +13,8 @@ from flows.erasure.pseudonyms import Pseudonyms, prepare, pseudonym_of, read_pse
 from flows.erasure.rewrite import rewrite_file, rewrite_landed, rewrite_parquet
 from flows.landing import loads
 from flows.landing.loads import Load
-from flows.landing.source import quote, text
 from flows.settings import ACTIONS, Settings
+from flows.sql import listed, quote, text
 
 ADDRESS = r"(?:\"(?:[^\"\\]|\\.)*\"|[\pL\pN!#$%&'*+/=?^_`{|}~.-]+)@[\pL\pN" + FULL_STOPS + ".-]+"
 """What may be an address, its end or its begin (RE2): too long rather than too short."""
@@ -78,7 +78,7 @@ def find_targets(
         connection.execute("create temp table names as select unnest($1::varchar[]) as name", [names])
         found |= search(connection, "names", ["name"])
         for paths in chunks:
-            relation = f"read_parquet([{', '.join(text(str(path)) for path in paths)}], union_by_name = true)"
+            relation = f"read_parquet([{listed(paths)}], union_by_name = true)"
             columns = connection.execute(f"describe select * from {relation}").fetchall()
             searchable = [name for name, kind, *_ in columns if kind in {"VARCHAR", "BLOB"}]
             found |= search(connection, relation, searchable)

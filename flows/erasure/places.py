@@ -16,6 +16,7 @@ from flows.erasure.patterns import Target, find_rows, holds, is_searchable
 from flows.erasure.pseudonyms import KEY_NAME, RECORDS_NAME
 from flows.landing.lines import pc
 from flows.settings import Settings
+from flows.sql import quote
 
 BLOCK_BYTES = 64 << 20
 OVERLAP_BYTES = 4096
@@ -106,9 +107,8 @@ def count_in_database(path: Path, targets: Sequence[Target]) -> int:
             "select schema_name, table_name from duckdb_tables() where not internal order by all"
         ).fetchall()
         for schema, table in tables:
-            reader = connection.execute(f'select columns(*)::varchar from "{schema}"."{table}"').to_arrow_reader(
-                BATCH_ROWS
-            )
+            query = f"select columns(*)::varchar from {quote(schema)}.{quote(table)}"
+            reader = connection.execute(query).to_arrow_reader(BATCH_ROWS)
             count += sum(count_in_batch(batch, targets) for batch in reader)
     return count + count_in_bytes(path, targets)
 

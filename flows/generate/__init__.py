@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from flows.generate import bad_records as bad
 from flows.generate import dsn, events, exim, kumomta, mailgun, postfix, postmark, powermta, sendgrid, ses, sparkpost
 from flows.generate.history import Day, simulate_days
+from flows.sql import text
 
 Writer = Callable[[duckdb.DuckDBPyConnection, Path, Day], list[Path]]
 
@@ -106,10 +107,10 @@ def truth_sql(source: str) -> str:
     """Select the events of `today` as a reader of this source's log should find them."""
     return f"""
         select
-            '{source}' as source_name, message_id, recipient, event_type, event_at, is_attempt,
+            {text(source)} as source_name, message_id, recipient, event_type, event_at, is_attempt,
             origin as response_origin,
-            case when origin = 'remote' or '{source}' = 'ses' then code::int end as smtp_code,
-            case when origin = 'remote' or '{source}' = 'ses' then enhanced_code end as enhanced_code,
+            case when origin = 'remote' or {text(source)} = 'ses' then code::int end as smtp_code,
+            case when origin = 'remote' or {text(source)} = 'ses' then enhanced_code end as enhanced_code,
             reply as response_text, from_domain, campaign_id, sending_ip,
         from ({TRUTHS[source]})
         order by event_at, message_id, recipient, event_type

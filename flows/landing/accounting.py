@@ -1,6 +1,5 @@
 """PowerMTA's accounting CSV to Arrow: columns by name, a header that comes again, and columns that nobody foresaw."""
 
-import csv
 import json
 import re
 from collections import Counter as Tally
@@ -13,13 +12,16 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from flows.landing.lines import BOM, Counter, Oversize, as_text, cut_at_newlines, number_from, pc
+from flows.landing.lines import BOM, Counter, Oversize, as_text, number_from, pc
 from flows.landing.tables import (
     CsvRows,
     ForeignFileError,
     Header,
+    Unfinished,
     as_array,
-    oversize_batch,
+    cut_header,
+    cut_rows,
+    reject_line,
     widen,
 )
 
@@ -30,7 +32,6 @@ DELIMITERS = ",;\t"
 BESIDE_NAME = b',;\t\r\n" '
 NAME = re.compile(r"[A-Za-z][\w.: -]*")
 TO_ESCAPE = bytes([*range(32), ord('"'), ord("\\")])
-BESIDE_QUOTES = {b"", b"\n", b"\r"}
 PARSERS = 2
 """Threads that parse; more would wait for the engine, which has the other half of the work."""
 
@@ -44,7 +45,7 @@ def parse_header(line: bytes, fields: tuple[str, ...]) -> Header | None:
     words = line.removeprefix(BOM).rstrip(b"\r").decode("utf-8", "replace")
     delimiter = max(DELIMITERS, key=words.count)
     spelled = {field.lower(): field for field in fields if field != REST}
-    found = [name.strip() for name in next(csv.reader([words], delimiter=delimiter), [])]
+    found = [name.strip() for name in cut_header(words, delimiter)]
     names: list[str] = []
     seen: Tally[str] = Tally()
     for name in found:
@@ -68,22 +69,23 @@ def read_header(head: bytes, fields: tuple[str, ...]) -> Header:
 
 
 def split_accounting(
-    blocks: Iterable[bytes], fields: tuple[str, ...], counter: Counter, *, with_lines: bool
+    blocks: Iterable[bytes], fields: tuple[str, ...], counter: Counter, *, with_lines: bool, is_cut: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Rows of an accounting file, each with the number of the line it begins on; headers are no rows.
 
     A pipe writes its header whenever it starts, maybe with other columns; a row that it left unfinished before that is
     rejected. Rows are judged and parsed as `tables.CsvRows` does. `with_lines` gives each row's text beside its values.
+    `is_cut` is as for `tables.split_csv`.
     """
     rows: AccountingRows | None = None
     with ThreadPoolExecutor(PARSERS) as pool:
-        for part in ahead(pool, take_parts(blocks, fields, with_lines=with_lines)):
+        for part in ahead(pool, take_parts(blocks, fields, with_lines=with_lines, is_cut=is_cut)):
             batches: list[pa.RecordBatch] = []
             if part.rows is not rows:
                 batches += rows.finish() if rows else ()
                 rows = part.rows
-            if isinstance(part.text, Oversize):
-                batches += [*(rows.finish() if rows else ()), oversize_batch(part.number, part.text, fields)]
+            if isinstance(part.text, Oversize | Unfinished):
+                batches += [*(rows.finish() if rows else ()), reject_line(part.number, part.text, fields)]
             elif rows:
                 batches += rows.take_parsed(part.text, part.number, part.batch)
             for batch in batches:
@@ -100,7 +102,7 @@ class Part:
     """What stands below one header in one block, or a line too long; `batch` is there once it was parsed at once."""
 
     rows: "AccountingRows | None"
-    text: bytes | Oversize
+    text: bytes | Oversize | Unfinished
     number: int
     batch: pa.RecordBatch | None = None
 
@@ -121,13 +123,13 @@ def ahead(pool: ThreadPoolExecutor, parts: Iterator[Part]) -> Iterator[Part]:
         yield waiting.popleft().result()
 
 
-def take_parts(blocks: Iterable[bytes], fields: tuple[str, ...], *, with_lines: bool) -> Iterator[Part]:
+def take_parts(blocks: Iterable[bytes], fields: tuple[str, ...], *, with_lines: bool, is_cut: bool) -> Iterator[Part]:
     """A file's blocks cut at its headers."""
     rows: AccountingRows | None = None
     number = 1
     word = b"type"
-    for piece in cut_at_newlines(blocks):
-        if isinstance(piece, Oversize):
+    for piece in cut_rows(blocks, is_cut=is_cut):
+        if isinstance(piece, Oversize | Unfinished):
             yield Part(rows, piece, number)
             number += 1
             continue
@@ -222,19 +224,6 @@ class AccountingRows(CsvRows):
         flaws, records = (pa.array([row[item] for row in wrong], pa.string()) for item in (1, 2))
         bad = widen(self._text_rows(numbers.filter(is_wrong), records, flaws), {}, self.fields)
         return pa.Table.from_batches([good, bad]).combine_chunks().to_batches()[0]
-
-    def _is_regular(self, text: bytes) -> bool:
-        """Whether no quoted value holds a line's end and every quote stands beside a delimiter or another."""
-        pieces = text.split(b'"')
-        if len(pieces) == 1:
-            return True
-        beside = BESIDE_QUOTES | {self.header.delimiter.encode()}
-        return (
-            len(pieces) % 2 == 1
-            and b"\n" not in b"".join(pieces[1::2])
-            and {piece[-1:] for piece in pieces[:-1:2]} <= beside
-            and {piece[:1] for piece in pieces[2::2]} <= beside
-        )
 
     def _rows(self, rows: list[tuple[int, str, list[str]]]) -> pa.RecordBatch:
         numbers = pa.array([number for number, _, _ in rows], pa.int64())

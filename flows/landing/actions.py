@@ -1,6 +1,7 @@
 """What administrators decided about addresses: one JSON line an action, written by `bouncehouse suppression`."""
 
-from flows.landing.source import NOT_AN_OBJECT, Context, Source, json_object, one_of, shown, time_reason
+from flows.landing.source import NOT_AN_OBJECT, Context, Source, json_object, shown, time_reason
+from flows.sql import one_of, text
 
 REQUIRED = ("action_id", "action", "at", "by", "reason")
 OF_ADDRESSES = ("address", "list", "listed_at", "origin")
@@ -42,7 +43,7 @@ def judge(context: Context) -> str:
             record."reason" as reason,
             case
                 when flaw is not null then flaw
-                when record is null then '{NOT_AN_OBJECT}'
+                when record is null then {text(NOT_AN_OBJECT)}
                 {missing(REQUIRED)}
                 when record."action" not in {one_of(ACTIONS)}
                     then 'unknown action ''' || {shown('record."action"')} || ''''

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import Queue
 from threading import Thread
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import zstandard
 
@@ -22,10 +22,11 @@ BLOCK_BYTES = 4 << 20
 FEED_BYTES = 4 << 10
 """Compressed bytes given to a decoder at once: at 4 bytes for a block of 128 KiB, hostile zstd stays below 128 MiB."""
 
-RATIO_LIMIT = 1000
-"""Content larger than this many times its file is not read on, once it has passed `RATIO_FLOOR_BYTES`."""
+INFLATION_FLOOR_BYTES = 1 << 30
+"""Up to here content is read however much larger than its file it is."""
 
-RATIO_FLOOR_BYTES = 1 << 30
+DICTIONARY_LIMIT_BYTES = 256 << 20
+"""Memory that an xz file may ask for; zstd's own limit is a window of 128 MiB."""
 
 MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
 # RFC 8878, section 3.1.2: the sixteen magic numbers of skippable frames, little-endian.
@@ -65,7 +66,7 @@ def new_decoder(compression: str) -> Decoder:
         case "bz2":
             return bz2.BZ2Decompressor()
         case _:
-            return lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+            return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=DICTIONARY_LIMIT_BYTES)
 
 
 @dataclass
@@ -94,6 +95,8 @@ class Content:
     path: Path
     status: os.stat_result
     file: BinaryIO
+    inflation_limit: int
+    """Content larger than so many times its file is not read on, once it has passed `INFLATION_FLOOR_BYTES`."""
     length: int | None = field(default=None)
 
     def __enter__(self) -> Self:
@@ -113,8 +116,7 @@ class Content:
         reading, digest = Reading(), hashlib.sha256()
         for block in prefetch(self.blocks(reading)):
             digest.update(block)
-        self.length = reading.stored_bytes
-        reading.digest = digest.hexdigest()
+        self.finish(reading, digest)
         return reading
 
     def read_small(self, limit: int) -> tuple[Reading, list[bytes]] | None:
@@ -125,9 +127,16 @@ class Content:
                 return None
             digest.update(block)
             kept.append(block)
-        self.length = reading.stored_bytes
-        reading.digest = digest.hexdigest()
+        self.finish(reading, digest)
         return reading, kept
+
+    def finish(self, reading: Reading, digest: "hashlib._Hash") -> None:
+        """End the first pass. A damaged file that gives no content is called by its begin: it is not any empty one."""
+        self.length = reading.stored_bytes
+        if reading.message and not reading.content_bytes:
+            self.file.seek(0)
+            digest.update(self.file.read(FEED_BYTES))
+        reading.digest = digest.hexdigest()
 
     def blocks(self, reading: Reading) -> Iterator[bytes]:
         """Decompressed blocks from the start. Of a cut or damaged frame comes what decodes, and `reading.message`."""
@@ -138,10 +147,10 @@ class Content:
         for block in stored if reading.compression == "none" else regroup(decompress(stored, reading)):
             reading.content_bytes += len(block)
             yield block
-            if reading.content_bytes > max(RATIO_FLOOR_BYTES, RATIO_LIMIT * reading.stored_bytes):
+            if reading.content_bytes > max(INFLATION_FLOOR_BYTES, self.inflation_limit * reading.stored_bytes):
                 reading.message = (
-                    f"stopped after {reading.content_bytes} bytes: the content is over {RATIO_LIMIT} times its file, "
-                    "as made to fill a disk; decompress it by hand if it is real"
+                    f"stopped after {reading.content_bytes} bytes: the content is over {self.inflation_limit} times its"
+                    " file, as made to fill a disk; if it is real, raise BOUNCEHOUSE_INFLATION_LIMIT and touch the file"
                 )
                 return
 
@@ -158,7 +167,7 @@ class Content:
             yield data
 
 
-def open_content(path: Path) -> Content:
+def open_content(path: Path, inflation_limit: int) -> Content:
     """Open a regular file; anything else (a directory, a pipe that would never end) raises `UnreadableError`."""
     try:
         # Not blocking, since a name may have become a pipe after the inbox was looked through.
@@ -169,7 +178,7 @@ def open_content(path: Path) -> Content:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise UnreadableError(f"is {describe_mode(status.st_mode)}, not a file")
-    return Content(path, status, os.fdopen(descriptor, "rb", buffering=1 << 20))
+    return Content(path, status, os.fdopen(descriptor, "rb", buffering=1 << 20), inflation_limit)
 
 
 def describe_mode(mode: int) -> str:
@@ -193,7 +202,7 @@ def decompress(stored: Iterator[bytes], reading: Reading) -> Iterator[bytes]:
                     break  # tapes and some tools pad with NUL after the last frame
                 decoder = new_decoder(reading.compression)
             try:
-                out = decoder.decompress(rest)
+                yield from inflate(reading.compression, decoder, rest)
             except DECODER_ERRORS as error:
                 reading.message = (
                     f"damaged {reading.compression} data near byte {reading.stored_bytes} of the file: {error}"
@@ -203,10 +212,21 @@ def decompress(stored: Iterator[bytes], reading: Reading) -> Iterator[bytes]:
             rest = decoder.unused_data if decoder.eof else b""
             if decoder.eof:
                 decoder = None
-            if out:
-                yield out
     if decoder is not None:
         reading.message = f"the file ends inside a {reading.compression} frame: what came before the cut was read"
+
+
+def inflate(compression: str, decoder: Any, data: bytes) -> Iterator[bytes]:
+    """What a decoder makes of some bytes, at most a block at once: a kilobyte of bz2 may hold gigabytes."""
+    if compression == "zstd":
+        yield decoder.decompress(data)
+        return
+    while True:
+        out = decoder.decompress(data, BLOCK_BYTES)
+        yield out
+        data = getattr(decoder, "unconsumed_tail", b"")  # zlib's alone gives back what it has not taken
+        if decoder.eof or (len(out) < BLOCK_BYTES and not data):
+            return
 
 
 def regroup(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -98,11 +98,12 @@ EARLIEST = "2000"
 BATCH_SCHEMA = pa.schema([*SCHEMA, *((name, pa.string()) for name in FIELDS)])
 
 Record = dict[str, str | None]
-Numbered = tuple[int, bytes]
+Numbered = tuple[int, bytes, bool]
+"""A message's number, its bytes, and whether the end of the file has cut it."""
 
 
 class NoMail(Exception):  # noqa: N818 - the name says what was found
-    """The text is no mail; the message says why."""
+    """The text is no mail, or not all of one; the message says why."""
 
 
 @dataclass
@@ -501,8 +502,10 @@ def judge_record(row: Record, latest: str) -> str | None:
 def read_chunk(messages: list[Numbered], latest: str) -> pa.RecordBatch:
     """The batch of some messages. Whatever is wrong with one stays with it: it becomes a record with a flaw."""
     records: list[tuple[int, int, str | None, bytes | None, Record]] = []
-    for number, raw in messages:
+    for number, raw, is_cut in messages:
         try:
+            if is_cut:
+                raise NoMail("message not finished: the file ends inside it")
             rows = read_message(raw, latest)
         except NoMail as error:
             records.append((number, 1, str(error), raw[:KEPT_BYTES], {}))
@@ -538,8 +541,11 @@ class Mailbox:
         self.processes = threads or len(os.sched_getaffinity(0))
         self.flawed: set[int] | None = None
 
-    def batches(self, files: Iterable[tuple[int, Iterable[bytes]]]) -> Iterator[pa.RecordBatch]:
-        """Batches of `BATCH_SCHEMA`, in the order of the files; each comes with the number before its first."""
+    def batches(self, files: Iterable[tuple[int, Iterable[bytes], bool]]) -> Iterator[pa.RecordBatch]:
+        """Batches of `BATCH_SCHEMA`, in the order of the files; each comes with the number before its first.
+
+        The flag is of files that were cut: an address in the last message may lack its last letters, and be another's.
+        """
         flawed: set[int] = set()
         chunks = self.chunks(files)
         first = list(islice(chunks, FEW_CHUNKS + 1))
@@ -554,21 +560,32 @@ class Mailbox:
         if self.flawed is None:
             self.flawed = flawed
 
-    def chunks(self, files: Iterable[tuple[int, Iterable[bytes]]]) -> Iterator[list[Numbered]]:
+    def chunks(self, files: Iterable[tuple[int, Iterable[bytes], bool]]) -> Iterator[list[Numbered]]:
         """Numbered messages, some hundred at a time."""
         chunk: list[Numbered] = []
         size = 0
-        for before, blocks in files:
-            for number, message in enumerate(mail.cut_messages(blocks), before + 1):
+        for before, blocks, is_cut in files:
+            for number, (message, is_last) in enumerate(mark_last(mail.cut_messages(blocks)), before + 1):
                 if self.flawed is not None and number not in self.flawed:
                     continue
-                chunk.append((number, message))
+                chunk.append((number, message, is_cut and is_last))
                 size += len(message)
                 if len(chunk) == CHUNK_MESSAGES or size > CHUNK_BYTES:
                     yield chunk
                     chunk, size = [], 0
         if chunk:
             yield chunk
+
+
+def mark_last(messages: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each message, and whether it is the last."""
+    held: bytes | None = None
+    for message in messages:
+        if held is not None:
+            yield held, False
+        held = message
+    if held is not None:
+        yield held, True
 
 
 def end_with_parent() -> None:

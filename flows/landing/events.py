@@ -1,6 +1,7 @@
 """The canonical delivery event, for anyone who writes it: JSON lines, CSV with a header, or Parquet."""
 
-from flows.landing.source import NOT_AN_OBJECT, Context, Source, json_object, one_of, shown, time_reason
+from flows.landing.source import NOT_AN_OBJECT, Context, Source, json_object, shown, time_reason
+from flows.sql import one_of, text
 
 FIELDS = (
     "event_type", "event_at", "recipient", "message_id", "attempt_number", "is_attempt", "envelope_sender",
@@ -41,6 +42,8 @@ def judge_columns(context: Context, relation: str) -> str:
             -- ISO 8601, UTC where it names no zone; or seconds since 1970.
             case
                 when regexp_full_match(trim(event_at), '\\d{{1,12}}(\\.\\d*)?') then try(to_timestamp(event_at::double))
+                -- the engine would shift a time by days for the offset of no zone
+                when regexp_matches(event_at, ':\\d\\d(\\.\\d+)? ?[+-](1[6-9]|[2-9]\\d)') then null
                 else try_cast(event_at as timestamptz)
             end as happened_at,
         from {relation}
@@ -50,7 +53,7 @@ def judge_columns(context: Context, relation: str) -> str:
             *,
             case
                 when flaw is not null then flaw
-                when not is_object then '{NOT_AN_OBJECT}'
+                when not is_object then {text(NOT_AN_OBJECT)}
                 when nullif(event_type, '') is null then 'no event_type'
                 when event_type not in {one_of(EVENT_TYPES)}
                     then 'unknown event_type ''' || {shown("event_type")} || ''''

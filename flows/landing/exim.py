@@ -2,7 +2,8 @@
 
 import re
 
-from flows.landing.source import CLOCK, DATE, Context, Source, is_past, text, time_reason
+from flows.landing.source import CLOCK, DATE, Context, Source, is_past, time_reason
+from flows.sql import text
 
 FIELDS = ("logged_at", "pid", "exim_id", "message")
 

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from flows.landing.lines import BOM, KEPT_BYTES, LINE_LIMIT_BYTES, Counter, pc, rows_batch
+from flows.sql import text
 
 Row = tuple[int, int, str | None, str | None, bytes | None]
 """record_number, record_part, line, flaw, raw: as in `lines.SCHEMA`."""
@@ -212,8 +213,8 @@ def list_query(list_key: str | None) -> str:
 def items(line: str, list_key: str) -> str:
     """SQL for the list under the key of a JSON object, null where there is none."""
     key = f'"{list_key}"'
-    found = f"try(json_transform(json_extract({line}, '$.{key}'), '[\"JSON\"]'))::varchar[]"
-    return f"case when contains({line}, '{key}') and starts_with({line}, '{{') then {found} end"
+    found = f"try(json_transform(json_extract({line}, {text(f'$.{key}')}), '[\"JSON\"]'))::varchar[]"
+    return f"case when contains({line}, {text(key)}) and starts_with({line}, '{{') then {found} end"
 
 
 def either(elements: str, line: str) -> str:
@@ -233,10 +234,10 @@ def open_rows(rows: Iterable[Row], list_key: str | None) -> Iterator[Row]:
     last_number, last_part = 0, 0
     with duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False}) as connection:
         query = f"select {either('items', 'page')} from (select $1 as page, {items('$1', list_key)} as items)"
-        for number, _, text, flaw, raw in rows:
-            found = [text]
-            if text is not None and f'"{list_key}"' in text:
-                found = [item for item, _ in connection.execute(query, [text]).fetchall()]
+        for number, _, page, flaw, raw in rows:
+            found = [page]
+            if page is not None and f'"{list_key}"' in page:
+                found = [item for item, _ in connection.execute(query, [page]).fetchall()]
             for item in found:
                 last_part = last_part + 1 if number == last_number else 1
                 last_number = number

@@ -1,6 +1,7 @@
 """KumoMTA: JSON log segments, one record a line (https://docs.kumomta.com/userguide/operation/logging/)."""
 
-from flows.landing.source import NOT_AN_OBJECT, Context, Source, json_object, one_of, shown, time_reason
+from flows.landing.source import NOT_AN_OBJECT, Context, Source, json_object, shown, time_reason
+from flows.sql import one_of, text
 
 FIELDS = (
     "type", "id", "sender", "recipient", "queue", "site", "size", "response", "peer_address", "timestamp", "event_time",
@@ -35,7 +36,7 @@ def judge(context: Context) -> str:
             *,
             case
                 when flaw is not null then flaw
-                when not is_object then '{NOT_AN_OBJECT}'
+                when not is_object then {text(NOT_AN_OBJECT)}
                 when type is null then 'no record type'
                 when type not in {one_of(EVENT_TYPES + IGNORED_TYPES)}
                     then 'unknown record type ''' || {shown("type")} || ''''

@@ -43,7 +43,7 @@ from flows.landing.loads import (
     sync,
     write_load,
 )
-from flows.landing.source import NOT_AN_OBJECT, Context, quote, text
+from flows.landing.source import NOT_AN_OBJECT, Context
 from flows.landing.splitting import (
     NUMBER_MASK,
     PLACE_BITS,
@@ -57,6 +57,7 @@ from flows.landing.splitting import (
 from flows.landing.tables import ForeignFileError
 from flows.landing.temporary import hold_lock, temporary_folder
 from flows.settings import Settings
+from flows.sql import quote, text
 
 ALL_SOURCES = {
     each.SOURCE.name: each.SOURCE
@@ -153,7 +154,7 @@ class Landing:
     def take(self, place: int, arrival: Arrival) -> None:
         """Land a large file now, and keep a small one for its pack."""
         try:
-            with open_content(arrival.path) as content:
+            with open_content(arrival.path, self.settings.inflation_limit) as content:
                 if arrival.file_bytes > SMALL_BYTES or not self.take_small(place, arrival, content):
                     self.land_alone(place, arrival, content)
         except UnreadableError as error:
@@ -172,7 +173,8 @@ class Landing:
         if content.has_changed() and content.measure().digest != digest:
             self.outcomes[place] = Unreadable(arrival.source_file, WRITTEN_OVER)
             return True
-        raw = RawFile(arrival, reading, blocks[0] if blocks else b"", lambda: iter(blocks), find_day(arrival, content))
+        head, day = blocks[0] if blocks else b"", find_day(arrival, content)
+        raw = RawFile(arrival, reading, head, lambda: iter(blocks), day, content.file)
         try:
             splitting = choose_splitting(ALL_SOURCES[name], raw)
         except ForeignFileError:
@@ -205,7 +207,7 @@ class Landing:
             fresh = content.blocks(Reading())
             return fresh if reading.compression == "none" else prefetch(fresh)
 
-        raw = RawFile(arrival, reading, head, blocks, find_day(arrival, content))
+        raw = RawFile(arrival, reading, head, blocks, find_day(arrival, content), content.file)
         try:
             splitting = choose_splitting(ALL_SOURCES[arrival.source_name], raw)
         except ForeignFileError as error:
@@ -437,7 +439,7 @@ class PackWriter:
         return "record_number" if self.is_single else f"record_number & {NUMBER_MASK} as record_number"
 
     def landed_literal(self) -> str:
-        return f"timestamp '{self.landed_at.isoformat(sep=' ')}'"
+        return f"timestamp {text(self.landed_at.isoformat(sep=' '))}"
 
     def count_written(self, name: str) -> Counter[str]:
         """The rows of a written file by the digest of their raw file; none where there is no such file."""

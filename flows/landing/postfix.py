@@ -3,7 +3,8 @@
 import re
 from datetime import date, datetime, timedelta
 
-from flows.landing.source import CLOCK, DATE, Context, Source, is_past, one_of, text, time_reason
+from flows.landing.source import CLOCK, DATE, Context, Source, is_past, time_reason
+from flows.sql import one_of, text
 
 FIELDS = ("logged_at", "host", "tag", "pid", "message", "anchor_date")
 
@@ -69,8 +70,8 @@ def judge(context: Context) -> str:
     latest = context.anchor_date + timedelta(days=1)
     # February 29 may be up to eight years back (from 1904, after 1896; 2104).
     dated = ",\n                ".join(
-        f"case when try_strptime('{year} ' || day_and_time, '%Y %b %d %H:%M:%S')::date <= date '{latest}' "
-        f"then try_strptime('{year} ' || day_and_time, '%Y %b %d %H:%M:%S') end"
+        f"case when try_strptime({text(f'{year} ')} || day_and_time, '%Y %b %d %H:%M:%S')::date <= date {text(latest)} "
+        f"then try_strptime({text(f'{year} ')} || day_and_time, '%Y %b %d %H:%M:%S') end"
         for year in range(latest.year, latest.year - 9, -1)
     )
     return f"""
@@ -101,7 +102,7 @@ def judge(context: Context) -> str:
             nullif(case when is_common then common.tag else other.tag end, '') as tag,
             nullif(case when is_common then common.pid else other.pid end, '') as pid,
             case when is_common then substr(line, strpos(line, ': ') + 2) else other.message end as message,
-            date '{context.anchor_date}' as anchor_date,
+            date {text(context.anchor_date)} as anchor_date,
         from parsed
     ),
     certain as (

@@ -1,6 +1,7 @@
 """PowerMTA: accounting files, CSV whose header line says which fields its rows have (User's Guide, 12.2)."""
 
-from flows.landing.source import Context, Source, one_of, shown, time_reason
+from flows.landing.source import Context, Source, shown, time_reason
+from flows.sql import one_of
 
 FIELDS = (
     "type", "timeLogged", "timeQueued", "timeImprinted", "timeFirstAttempt", "orig", "rcpt", "orcpt", "dsnAction",

@@ -4,15 +4,8 @@ Contents: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-
 `notification-contents.html`; envelope: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html.
 """
 
-from flows.landing.source import (
-    NOT_AN_OBJECT,
-    Context,
-    Source,
-    json_object,
-    one_of,
-    shown,
-    time_reason,
-)
+from flows.landing.source import NOT_AN_OBJECT, Context, Source, json_object, shown, time_reason
+from flows.sql import one_of, text
 
 ENVELOPE_FIELDS = ("Type", "MessageId", "TopicArn", "Timestamp")
 EVENT_FIELDS = (
@@ -43,7 +36,7 @@ def judge(context: Context) -> str:
     layer = ENVELOPE_FIELDS + EVENT_FIELDS + CARRIER_FIELDS
     envelope = ", ".join(f'enveloped."{name}" as "{name}"' for name in ENVELOPE_FIELDS)
     event = ", ".join(f'event."{name}" as "{name}"' for name in EVENT_FIELDS)
-    places = " ".join(f"when '{kind}' then {place}" for place, kind in enumerate(RECIPIENT_OF, 2))
+    places = " ".join(f"when {text(kind)} then {place}" for place, kind in enumerate(RECIPIENT_OF, 2))
     return f"""
     parsed as (
         select record_number, record_part, line, flaw, raw, {json_object("line", layer)} as record
@@ -134,7 +127,7 @@ def judge(context: Context) -> str:
             *,
             case
                 when flaw is not null then flaw
-                when not is_object then '{NOT_AN_OBJECT}'
+                when not is_object then {text(NOT_AN_OBJECT)}
                 when not has_queued then 'the body of the SQS message is no JSON object'
                 when kind is null and starts_with(ltrim(message), '{{') and not coalesce(json_valid(message), false)
                     then 'the message of the SNS envelope is damaged JSON'

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
+from flows.sql import one_of, quote, text
+
 COMMON_COLUMNS = {
     "source_file": "VARCHAR",
     "file_digest": "VARCHAR",
@@ -59,21 +61,6 @@ class Source:
         return dict.fromkeys(self.fields, "VARCHAR") | dict(self.field_types) | COMMON_COLUMNS
 
 
-def quote(name: str) -> str:
-    """An identifier in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def text(value: str) -> str:
-    """A string literal in SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def one_of(values: tuple[str, ...]) -> str:
-    """The right side of `in`."""
-    return "(" + ", ".join(map(text, values)) + ")"
-
-
 def json_object(column: str, keys: tuple[str, ...], wrapper: tuple[str, ...] = ()) -> str:
     """A struct of the keys of a JSON object, all text and null where absent; null where there is no JSON object.
 
@@ -97,7 +84,7 @@ def time_reason(column: str, context: Context) -> str:
     Before 2000, or more than a day after landing: such a time would move the source's data-through time.
     """
     return f"""when {column} < timestamptz '2000-01-01 00:00:00+00' then 'time before 2000: ' || {column}::varchar
-            when {column} > timestamptz '{context.landed_at.isoformat(sep=" ")}+00' + interval 1 day
+            when {column} > timestamptz {text(context.landed_at.isoformat(sep=" ") + "+00")} + interval 1 day
                 then 'time more than a day after landing: ' || {column}::varchar"""
 
 
@@ -107,7 +94,7 @@ def is_past(column: str, context: Context) -> str:
     Days of all months before the day of landing do, in any zone: half a day west of Greenwich, yesterday ends at noon.
     Of the others the time must be computed, which costs more than all the rest of a line.
     """
-    return f"{column} < '{context.landed_at:%Y-%m-%d}' and substr({column}, 9, 2) <= '28'"
+    return f"{column} < {text(context.landed_at.date())} and substr({column}, 9, 2) <= '28'"
 
 
 def judge_objects(
@@ -172,7 +159,7 @@ def judge_objects(
             *,
             case
                 when flaw is not null then flaw
-                when not is_object then '{NOT_AN_OBJECT}'
+                when not is_object then {text(NOT_AN_OBJECT)}
                 when told_kind is null then 'no record type'
                 when told_kind not in {one_of(event_kinds + ignored_kinds)}
                     then 'unknown record type ''' || {shown("told_kind")} || ''''

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -19,6 +19,10 @@ from flows.landing.tables import ForeignFileError
 PLACE_BITS = 40
 """In a stream of several files the bits of `record_number` from here on are the file's place among them."""
 NUMBER_MASK = (1 << PLACE_BITS) - 1
+
+SHOWN_NAMES = 20
+SHOWN_CHARACTERS = 60
+"""How many names of unknown columns are told, and how much of each."""
 
 GATHERED_ROWS = 16384
 GATHERED_BYTES = 4 << 20
@@ -50,6 +54,8 @@ class RawFile:
     """The first block."""
     blocks: Callable[[], Iterator[bytes]]
     anchor_date: date
+    file: BinaryIO
+    """For what is not read as a stream: the file that was opened, whatever its name leads to by now."""
 
 
 Splitter = Callable[[Iterable[bytes], bool], Iterator[pa.RecordBatch]]
@@ -69,22 +75,21 @@ class Splitting:
     is_by_line: bool = False
     anchor_date: date | None = None
     path: str | None = None
-    """Of a file that is read by its name, and therefore lands alone."""
+    """Of a file that is not read as a stream, and therefore lands alone."""
     message: str | None = field(default=None, compare=False)
 
 
 def choose_splitting(source: Source, raw: RawFile) -> Splitting:
     """Choose by the first block; `ForeignFileError` if the source has no such files."""
-    head, fields = raw.head, source.fields
+    head, fields, is_cut = raw.head.removeprefix(BOM), source.fields, not raw.reading.is_complete
     if source.name == "events" and head.startswith(tables.PARQUET_MAGIC):
         if raw.reading.compression != "none":
             raise ForeignFileError(f"a Parquet file inside {raw.reading.compression}: decompress it")
-        path = raw.arrival.path
 
         def split_parquet(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
-            return tables.split_parquet(path, fields, Counter())
+            return tables.split_parquet(raw.file, fields, Counter())
 
-        return Splitting(events.TABLE, tables.table_schema(fields), split_parquet, path=str(path))
+        return Splitting(events.TABLE, tables.table_schema(fields), split_parquet, path=str(raw.arrival.path))
     kind = next((kind for magic, kind in KNOWN_KINDS.items() if head.startswith(magic)), None)
     if kind:
         raise ForeignFileError(kind)
@@ -93,7 +98,7 @@ def choose_splitting(source: Source, raw: RawFile) -> Splitting:
             raise ForeignFileError("neither a mail nor a mailbox, it begins with no header field: " + show(head))
         return Splitting(source, dsn.BATCH_SCHEMA, None)
     if source.form == "lines":
-        if head.strip() and not re.search(source.line_prefix.encode(), head.removeprefix(BOM), re.MULTILINE):
+        if head.strip() and not re.search(source.line_prefix.encode(), head, re.MULTILINE):
             raise ForeignFileError(
                 f"no line of its first {BLOCK_BYTES >> 20} MiB begins like {source.line_kind}: " + show(head)
             )
@@ -109,17 +114,19 @@ def choose_splitting(source: Source, raw: RawFile) -> Splitting:
 
         def split_accounting(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
             # rows are rejected in the second look, and only there their text is wanted
-            return accounting.split_accounting(blocks, fields, Counter(), with_lines=is_second)
+            return accounting.split_accounting(blocks, fields, Counter(), with_lines=is_second, is_cut=is_cut)
 
         return Splitting(source, tables.table_schema(fields), split_accounting)
-    if head.strip() and not re.search(rb"^\s*[\[{]", head.removeprefix(BOM), re.MULTILINE):
+    if head.strip() and not re.search(rb"^\s*[\[{]", head, re.MULTILINE):
         if source.name == "events" and b"\0" not in head:
             header = tables.read_header(head, fields)
 
             def split_csv(blocks: Iterable[bytes], is_second: bool) -> Iterator[pa.RecordBatch]:
-                return tables.split_csv(blocks, header, fields, Counter())
+                return tables.split_csv(blocks, header, fields, Counter(), is_cut=is_cut)
 
-            message = f"unknown columns passed over: {', '.join(header.unknown)}" if header.unknown else None
+            shown = ", ".join(name[:SHOWN_CHARACTERS] for name in header.unknown[:SHOWN_NAMES])
+            more = f" and {len(header.unknown) - SHOWN_NAMES} more" if len(header.unknown) > SHOWN_NAMES else ""
+            message = f"unknown columns passed over: {shown}{more}" if shown else None
             return Splitting(events.TABLE, tables.table_schema(fields), split_csv, message=message)
         raise ForeignFileError(f"no line of its first {BLOCK_BYTES >> 20} MiB begins like JSON: " + show(head))
     if json_text.is_document(head):
@@ -147,7 +154,9 @@ def split_files(
     """The records of files of equal splittings as one stream, with each file's place above its record numbers."""
     first = splittings[0]
     if first.split is None:
-        yield from mailbox.batches((place << PLACE_BITS, raw.blocks()) for place, raw in enumerate(files))
+        yield from mailbox.batches(
+            (place << PLACE_BITS, raw.blocks(), not raw.reading.is_complete) for place, raw in enumerate(files)
+        )
         return
     found: Iterator[pa.RecordBatch]
     if len(files) == 1:

@@ -5,8 +5,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from flows.landing.lines import (
     BOM,
+    LINE_LIMIT_BYTES,
     SCHEMA,
     Counter,
     Oversize,
@@ -27,8 +27,12 @@ from flows.landing.lines import (
 PARQUET_MAGIC = b"PAR1"
 DELIMITERS = ",;\t"
 REQUIRED = ("event_type", "event_at", "recipient")
+BESIDE_QUOTES = {b"", b"\n", b"\r"}
 RECORD_LINES = 1000
 """Lines after which a quote that was never closed is a damaged row, and not the begin of a long one."""
+
+# its limit of 128 KiB would refuse long replies; what bounds a field is its line
+csv.field_size_limit(LINE_LIMIT_BYTES)
 
 
 class ForeignFileError(Exception):
@@ -48,7 +52,7 @@ def read_header(head: bytes, fields: tuple[str, ...]) -> Header:
     """The header in a file's first block; raises `ForeignFileError` where the required names are missing."""
     line = head.removeprefix(BOM).split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8", "replace")
     delimiter = max(DELIMITERS, key=line.count)
-    names = tuple(name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), []))
+    names = tuple(name.strip().lower() for name in cut_header(line, delimiter))
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise ForeignFileError(
@@ -59,6 +63,14 @@ def read_header(head: bytes, fields: tuple[str, ...]) -> Header:
     if twice:
         raise ForeignFileError(f"the CSV header names {', '.join(twice)} twice")
     return Header(delimiter, names, tuple(name for name in names if name not in fields))
+
+
+def cut_header(line: str, delimiter: str) -> list[str]:
+    """The words of a first line; none where it is no CSV (a carriage return alone, as UTF-16 read as UTF-8 has)."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
 
 
 def table_schema(fields: tuple[str, ...]) -> pa.Schema:
@@ -74,19 +86,20 @@ def widen(batch: pa.RecordBatch, values: Mapping[str, "pa.Array[Any]"], fields: 
 
 
 def split_csv(
-    blocks: Iterable[bytes], header: Header, fields: tuple[str, ...], counter: Counter
+    blocks: Iterable[bytes], header: Header, fields: tuple[str, ...], counter: Counter, *, is_cut: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a CSV file below its header, each with the number of the line it begins on.
 
-    A row is rejected whole where it has more or fewer fields than the header or its quotes do not match. Blocks in
-    which every line has an even number of quotes hold a row a line, and are parsed by Arrow; others, where a quoted
-    field may go on in the next line, row by row.
+    A row is rejected whole where it has more or fewer fields than the header or its quotes do not match, and in a file
+    that `is_cut` a last row without an end, since an address that lacks its last letters may be another's. Blocks whose
+    quotes stand as RFC 4180 has them hold a row a line, and are parsed by Arrow; others, where a quoted field may go on
+    in the next line, row by row.
     """
     rows = CsvRows(header, fields)
     number = 1
-    for piece in cut_at_newlines(blocks):
-        if isinstance(piece, Oversize):
-            batches = [*rows.finish(), oversize_batch(number, piece, fields)]
+    for piece in cut_rows(blocks, is_cut=is_cut):
+        if isinstance(piece, Oversize | Unfinished):
+            batches = [*rows.finish(), reject_line(number, piece, fields)]
             number += 1
         else:
             body = piece
@@ -106,9 +119,27 @@ def split_csv(
         yield batch
 
 
-def oversize_batch(number: int, line: Oversize, fields: tuple[str, ...]) -> pa.RecordBatch:
-    """The reject of a line too long to be kept."""
-    flaw = f"longer than 64 MiB ({line.length} bytes): its first MiB is kept"
+@dataclass
+class Unfinished:
+    """A last line that the file's cut has left without an end."""
+
+    head: bytes
+
+
+def cut_rows(blocks: Iterable[bytes], *, is_cut: bool) -> Iterator[bytes | Oversize | Unfinished]:
+    """As `cut_at_newlines`; of a file that was cut, what stands behind the last line end comes apart."""
+    for piece in cut_at_newlines(blocks):
+        if is_cut and isinstance(piece, bytes) and not piece.endswith(b"\n"):
+            yield Unfinished(piece)
+        else:
+            yield piece
+
+
+def reject_line(number: int, line: Oversize | Unfinished, fields: tuple[str, ...]) -> pa.RecordBatch:
+    """The reject of a line that is no row: too long to be kept, or cut."""
+    flaw = "row not finished: the file ends inside it"
+    if isinstance(line, Oversize):
+        flaw = f"longer than 64 MiB ({line.length} bytes): its first MiB is kept"
     return widen(flawed_batch(number, flaw, line.head), {}, fields)
 
 
@@ -137,7 +168,7 @@ class CsvRows:
 
     def _parse_at_once(self, text: bytes, number: int) -> pa.RecordBatch | None:
         """A block whose lines are its rows; None where that is not certain."""
-        if b"\0" in text or b"\r" in text:
+        if b"\0" in text or b"\r" in text or not self._is_regular(text):
             return None
         try:
             decoded = text.decode()
@@ -145,10 +176,6 @@ class CsvRows:
             return None
         lines: pa.Array[Any] = pc.split_pattern(pa.array([decoded[:-1]]), "\n").flatten()
         numbers = number_from(number, len(lines))
-        if '"' in decoded:
-            quotes = pc.count_substring(lines, '"')
-            if pc.any(pc.not_equal(pc.bit_wise_and(quotes, 1), 0)).as_py():
-                return None
         filled = pc.not_equal(pc.utf8_trim_whitespace(lines), "")
         if not pc.all(filled).as_py():
             lines, numbers = lines.filter(filled), numbers.filter(filled)
@@ -186,6 +213,19 @@ class CsvRows:
             return good
         bad = widen(self._text_rows(numbers.filter(is_wrong), lines.filter(is_wrong), flaws), {}, self.fields)
         return pa.Table.from_batches([good, bad]).combine_chunks().to_batches()[0]
+
+    def _is_regular(self, text: bytes) -> bool:
+        """Whether no quoted value holds a line's end and every quote stands beside a delimiter or another."""
+        pieces = text.split(b'"')
+        if len(pieces) == 1:
+            return True
+        beside = BESIDE_QUOTES | {self.header.delimiter.encode()}
+        return (
+            len(pieces) % 2 == 1
+            and b"\n" not in b"".join(pieces[1::2])
+            and {piece[-1:] for piece in pieces[:-1:2]} <= beside
+            and {piece[:1] for piece in pieces[2::2]} <= beside
+        )
 
     def _text_rows(
         self, numbers: "pa.Array[Any]", lines: "pa.Array[Any]", flaws: "pa.Array[Any] | None"
@@ -274,10 +314,10 @@ def empty_batch(fields: tuple[str, ...]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=table_schema(fields))
 
 
-def split_parquet(path: Path, fields: tuple[str, ...], counter: Counter) -> Iterator[pa.RecordBatch]:
+def split_parquet(source: BinaryIO, fields: tuple[str, ...], counter: Counter) -> Iterator[pa.RecordBatch]:
     """Rows of a Parquet file, numbered from 1, every value as text (times in ISO 8601, UTC)."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(source) as file:
             by_name = {name.lower(): name for name in file.schema_arrow.names}
             missing = [name for name in REQUIRED if name not in by_name]
             if missing:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from flows.rules.literals import required_literals
-from flows.rules.mask import masked, text
+from flows.rules.mask import masked
 from flows.rules.read import ALL_PROVIDERS, UNDETERMINED, Rule, RuleSet
+from flows.sql import text
 
 NO_RULE = "none"
 

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from functools import reduce
 
+from flows.sql import text
+
 LONGEST_REPLY = 8_000
 """Characters of a reply that are masked and judged: SMTP allows 512 bytes a line, and real replies have few lines."""
-
-
-def text(value: str) -> str:
-    """A Python string as an SQL literal."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 _LOCAL = r"[^\s<>()\[\]:;,\"@\x{ff20}\\]+"
@@ -231,8 +228,8 @@ def masked_recipient(reply: str, recipient: str) -> str:
         known(f"'<' || {recipient} || '>'"),
         known(recipient),
         *(
-            known(f"'{opening}' || {local} || '{closing}'")
-            for opening, closing in (("<", ">"), ("''", "''"), ('"', '"'), ("(", ")"), ("[", "]"))
+            known(f"{text(opening)} || {local} || {text(closing)}")
+            for opening, closing in (("<", ">"), ("'", "'"), ('"', '"'), ("(", ")"), ("[", "]"))
         ),
         known(f"{local} || '=' || {domain}"),
         known(

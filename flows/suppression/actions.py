@@ -13,6 +13,7 @@ from flows.addresses import normal_form
 from flows.erasure.pseudonyms import read_pseudonyms
 from flows.problems import ActionableError, WrongUsageError
 from flows.settings import Settings
+from flows.sql import text
 
 ListName = Literal["suppression", "global"]
 
@@ -132,10 +133,10 @@ def check_note(note: str, option: str) -> str:
     return note
 
 
-def is_plain(text: str) -> bool:
-    """Whether the text holds nothing that is not seen but acts."""
+def is_plain(note: str) -> bool:
+    """Whether a text holds nothing that is not seen but acts."""
     # Cs: bytes of the command line that are no UTF-8 arrive as lone surrogates, and could not be written as JSON
-    return not any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text)
+    return not any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in note)
 
 
 IS_PLAIN_ADDRESS = "[!-;=?A-~]+@[!-;=?A-~]+"
@@ -145,8 +146,8 @@ IS_PLAIN_ADDRESS = "[!-;=?A-~]+@[!-;=?A-~]+"
 def find_problem(address: str) -> str:
     """SQL that says what is wrong with an address in normal form; null where `check_address` would take it."""
     return f"""case
-        when length({address}) > {LONGEST_ADDRESS} then 'longer than {LONGEST_ADDRESS} characters'
-        when regexp_full_match({address}, '{IS_PLAIN_ADDRESS}') then null
+        when length({address}) > {LONGEST_ADDRESS} then {text(f"longer than {LONGEST_ADDRESS} characters")}
+        when regexp_full_match({address}, {text(IS_PLAIN_ADDRESS)}) then null
         when coalesce({address}, '') = '' then 'no address'
         when not contains({address}, '@') then 'no @'
         when regexp_matches({address}, '(?s)@.*@') then 'more than one @'

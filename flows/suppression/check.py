@@ -18,8 +18,8 @@ import duckdb
 
 from flows.export import replace_file
 from flows.problems import ActionableError, WrongUsageError
-from flows.rules.mask import text
 from flows.settings import Settings
+from flows.sql import text
 from flows.suppression import list_files
 from flows.suppression.actions import find_problem
 from flows.suppression.current import normal_address, open_current

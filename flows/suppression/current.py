@@ -18,8 +18,8 @@ from flows.dbt_macros import read_macros
 from flows.erasure.pseudonyms import prepare, read_pseudonyms
 from flows.problems import ActionableError
 from flows.report import open_published
-from flows.rules.mask import text
 from flows.settings import Settings
+from flows.sql import text
 from flows.suppression.actions import IS_PLAIN_ADDRESS
 
 ACTION_FIELDS = (
@@ -76,7 +76,7 @@ def open_current(settings: Settings) -> Iterator[Current]:
     ):
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"set temp_directory = {text(spilled)}")
-        connection.execute(f"set memory_limit = '{share_memory(settings.memory_limit)}'")
+        connection.execute(f"set memory_limit = {text(share_memory(settings.memory_limit))}")
         # tables of a database in a file are compressed, and only in memory while they are read
         connection.execute(f"attach {text(spilled + '/scratch.duckdb')} as scratch (read_write)")
         row = connection.execute("select '\"' || replace(current_database(), '\"', '\"\"') || '\"'").fetchone()
@@ -121,7 +121,7 @@ def normal_address(written: str) -> str:
     was erased comes as its pseudonym.
     """
     return f"""known_address(case
-        when regexp_full_match({written}, '{IS_PLAIN_ADDRESS}') then lower({written})
+        when regexp_full_match({written}, {text(IS_PLAIN_ADDRESS)}) then lower({written})
         else {read_macros().normal_address(written)}
     end)"""
 
@@ -132,7 +132,7 @@ def read_pending(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     What landing would refuse is passed over here too, a line that is cut among it.
     """
     paths = [str(path) for path in find_action_files(connection, settings)]
-    columns = ", ".join(f"'{name}': 'VARCHAR'" for name in ACTION_FIELDS)
+    columns = ", ".join(f"{text(name)}: 'VARCHAR'" for name in ACTION_FIELDS)
     nothing = ", ".join(f'null::varchar as "{name}"' for name in ACTION_FIELDS)
     lines = (
         f"read_json($paths, columns = {{{columns}}}, format = 'newline_delimited', ignore_errors = true)"
@@ -333,13 +333,13 @@ def lay_out(connection: duckdb.DuckDBPyConnection, *, pending: str = "pending", 
                 from (
                     from marts.{mart} as published
                     anti join {prefix}touched as touched
-                        on touched.list_name = '{list_name}' and published.address = touched.address
+                        on touched.list_name = {text(list_name)} and published.address = touched.address
                     select published.*, false as is_pending
                 )
                 union all by name
                 select *, occurred_at as suppressed_at, true as is_pending
                 from {prefix}listed_now
-                where list_name = '{list_name}'
+                where list_name = {text(list_name)}
             )
             """
         )

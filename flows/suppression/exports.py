@@ -8,11 +8,11 @@ from typing import Literal
 
 import duckdb
 
-from flows.export import Export, describe_publication, replace_file, write_export
+from flows.export import Export, csv_profile, describe_publication, replace_file, write_export
 from flows.keyed_hash import keyed_hash, set_key
 from flows.problems import WrongUsageError
-from flows.rules.mask import text
 from flows.settings import Settings
+from flows.sql import text
 from flows.suppression.actions import ListName
 from flows.suppression.current import open_current
 from flows.suppression.questions import VIEWS
@@ -83,6 +83,7 @@ def export_list(
     list_name: ListName = "suppression",
     since: datetime | None = None,
     key: str | None = None,
+    is_excel_safe: bool | None = None,
 ) -> int:
     """Write the list as it stands now, or with `since` what has changed; gives the rows. The file is whole or absent.
 
@@ -90,9 +91,14 @@ def export_list(
     naive), `removed` if it was taken off since and is not on it. A provider's layout holds only what was added.
 
     Hashes are of the address in its normal form. `key` is for `hmac-sha256`. Addresses that were erased are left out of
-    hashes and of providers' layouts, which cannot do anything with a pseudonym.
+    hashes and of providers' layouts, which cannot do anything with a pseudonym. `is_excel_safe` is of plain CSV, as
+    `csv_profile` has it.
     """
     check_choices(path, format_name, hashed, layout, key)
+    if is_excel_safe is not None and (format_name != "csv" or layout != "plain"):
+        raise WrongUsageError(
+            "--excel-safe and --plain are profiles of CSV", "leave it out: workbooks and providers' layouts need none"
+        )
     with open_current(settings) as current:
         connection = current.connection
         address = hash_address(connection, hashed, key)
@@ -123,8 +129,7 @@ def export_list(
             "changes_since_utc": since,
             **describe_publication(settings.published_database),
         },
-        exact_columns=("address",),
-        csv_mark=False,  # importers look for a column called exactly `address`
+        csv=csv_profile(is_excel_safe),
     )
     write_export(export, path, format_name)
     return table.num_rows
@@ -174,7 +179,7 @@ def make_rows(
                 arg_max(why, occurred_at) as why
             from history
             where
-                list_name = '{list_name}' and occurred_at >= {moment}
+                list_name = {text(list_name)} and occurred_at >= {moment}
                 and address not in (select address from {view})
             group by address
         """

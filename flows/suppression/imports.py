@@ -30,8 +30,8 @@ import duckdb
 from flows.dbt_macros import read_macros
 from flows.export import replace_file
 from flows.problems import ActionableError, WrongUsageError
-from flows.rules.mask import text
 from flows.settings import Settings
+from flows.sql import text
 from flows.suppression import list_files
 from flows.suppression.actions import ListName, check_note, find_problem
 from flows.suppression.current import IMPORT_PREFIX, normal_address, open_current

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from flows.problems import ActionableError, WrongUsageError
-from flows.rules.mask import text as sql_text
+from flows.sql import text as sql_text
 
 pc: Any = pyarrow.compute  # the published stubs are of an older pyarrow and refuse plain calls
 
@@ -193,7 +193,7 @@ def parse(lines: Sequence[str], delimiter: str | None) -> list[list[str]]:
     """Take the fields out of a few lines."""
     if delimiter is None:
         return [[line.strip()] for line in lines]
-    csv.field_size_limit(2 * SAMPLE_BYTES)
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * SAMPLE_BYTES))
     try:
         return [row for row in csv.reader([line + "\n" for line in lines], delimiter=delimiter) if row]
     except csv.Error:

@@ -11,6 +11,7 @@ from flows.dbt_project import find_project_directory
 from flows.problems import WrongUsageError
 from flows.rules import read_rule_set
 from flows.settings import Settings
+from flows.sql import text
 from flows.suppression.actions import append_record, start_record
 from flows.suppression.current import lay_out, open_current
 
@@ -163,7 +164,7 @@ def preview(settings: Settings, recovery: Recovery) -> Preview:
         ):
             groups += connection.execute(
                 f"""
-                select '{what}', {value}, count(*), count(distinct address)
+                select {text(what)}, {value}, count(*), count(distinct address)
                 from {leaving} left join marts.dim_bounce_texts as texts on covered.text_id = texts.text_id
                 group by 2 order by 4 desc, 2 limit {LARGEST_GROUPS}
                 """

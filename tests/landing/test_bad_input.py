@@ -84,10 +84,28 @@ def test_damaged_frame(home: Home) -> None:
 
 
 def test_bomb_is_stopped(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "RATIO_FLOOR_BYTES", 1 << 20)
+    monkeypatch.setattr(content, "INFLATION_FLOOR_BYTES", 1 << 20)
     load = home.land_one("kumomta/bomb", zstandard.compress(GOOD + b"\n" * (2 << 20)))
     assert (load.records_landed, load.is_complete) == (1, False)
-    assert "over 1000 times its file" in (load.message or "")
+    assert "over 200 times its file" in (load.message or "")
+
+
+@pytest.mark.parametrize(
+    ("compress", "name", "largest"),
+    [
+        (zstandard.compress, "zstd", 128 << 20),
+        (gzip.compress, "gzip", content.BLOCK_BYTES),
+        (bz2.compress, "bz2", content.BLOCK_BYTES),
+        (lzma.compress, "xz", content.BLOCK_BYTES),
+    ],
+)
+def test_a_bomb_comes_out_in_pieces(compress, name: str, largest: int) -> None:  # type: ignore[no-untyped-def]
+    """200 bytes of bz2 hold all of it."""
+    bomb = compress(b"\0" * (1 << 28))
+    stored = (bomb[start : start + content.FEED_BYTES] for start in range(0, len(bomb), content.FEED_BYTES))
+    sizes = [len(piece) for piece in content.decompress(stored, content.Reading(name))]
+    assert sum(sizes) == 1 << 28
+    assert max(sizes) <= largest
 
 
 def test_long_lines(home: Home) -> None:

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,19 @@ def stage(
     folder: Path, source: str, loads: list[landing.Load], variables: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """Rows of the staging model over what was landed."""
+    with open_staged(folder, source, loads, variables) as connection:
+        cursor = connection.execute(
+            "select * from staged order by source_file, record_number, record_part, recipient_number"
+        )
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@contextmanager
+def open_staged(
+    folder: Path, source: str, loads: list[landing.Load], variables: dict[str, Any] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection whose view `staged` is the staging model over what was landed."""
     files = {folder / "landing" / source / f"{load.landing_name}.parquet": None for load in loads}
     queries = compiled(json.dumps(variables or {}))
     with duckdb.connect(":memory:") as connection:
@@ -57,12 +72,8 @@ def stage(
         build._show(connection, source, landing.LANDING_COLUMNS[source], files)
         if lines := queries.get(f"stg_{source}__lines"):  # of sources that are taken apart before they are read
             connection.execute(f"create schema staging; create view staging.stg_{source}__lines as {lines}")
-        query = queries[f"stg_{source}__events"]
-        cursor = connection.execute(
-            f"select * from ({query}) order by source_file, record_number, record_part, recipient_number"
-        )
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        connection.execute(f"create view staged as {queries[f'stg_{source}__events']}")
+        yield connection
 
 
 def rejects(folder: Path, source: str) -> list[tuple[Any, ...]]:

@@ -290,7 +290,7 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_mail_costs_little_and_lands(content: bytes) -> None:
     begun = time.process_time()
-    batch = dsn.read_chunk([(1, content)], LATEST)
+    batch = dsn.read_chunk([(1, content, False)], LATEST)
     assert batch["flaw"].to_pylist()[0] is None
     assert time.process_time() - begun < 5  # a second at most on a quiet machine
     batch.validate(full=True)
@@ -313,7 +313,7 @@ def test_random_damage_never_stops_the_reader(tmp_path: Path) -> None:
                 case _:
                     content[at:at] = content[at : at + length]
         damaged.append(bytes(content))
-    batch = dsn.read_chunk(list(enumerate(damaged, 1)), LATEST)
+    batch = dsn.read_chunk([(number, raw, False) for number, raw in enumerate(damaged, 1)], LATEST)
     assert not [flaw for flaw in batch["flaw"].to_pylist() if flaw and flaw.startswith("cannot be read")]
     rows = staged(tmp_path, "dsn", {"box": mails.mbox(*damaged)})
     assert {row["record_number"] for row in rows} | {number for number, _, _ in rejects(tmp_path, "dsn")} >= set(
@@ -404,7 +404,7 @@ class BrokenPool:
 def test_the_mailbox_is_read_on_where_processes_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dsn, "ProcessPoolExecutor", BrokenPool)
     mailbox = dsn.Mailbox(Context(datetime(2026, 6, 1), datetime(2026, 6, 1).date()), 2)
-    table = pa.Table.from_batches(list(mailbox.batches([(0, [many(1500)])])))
+    table = pa.Table.from_batches(list(mailbox.batches([(0, [many(1500)], False)])))
     assert sorted(set(table["record_number"].to_pylist())) == list(range(1, 1501))
 
 

@@ -5,7 +5,10 @@ with records as (
     select
         *,
         {{ normal_address('coalesce("Email", "Recipient")') }} as recipient_address,
-        {{ timestamp_from_iso('coalesce("BouncedAt", "DeliveredAt", "ReceivedAt", "ChangedAt")') }} as event_at,
+        coalesce(
+            {{ timestamp_from_iso('coalesce("BouncedAt", "DeliveredAt", "ReceivedAt", "ChangedAt")') }},
+            {{ timestamp_from_epoch('coalesce("BouncedAt", "DeliveredAt", "ReceivedAt", "ChangedAt")') }}
+        ) as event_at,
         -- a bounce says what it is in `Type`, and so does a complaint, which came as a bounce once
         case when "RecordType" = 'Bounce' then "Type" else "RecordType" end as kind,
         coalesce(starts_with("Details", 'smtp;'), false) as is_marked_remote,

@@ -6,7 +6,7 @@ select
     {{ digest(["'postmark'", '"RecordType"', '"MessageID"', normal_address('"Recipient"'), '"ChangedAt"']) }} as opt_out_id,
     'postmark' as source_name,
     {{ normal_address('"Recipient"') }} as address,
-    {{ timestamp_from_iso('"ChangedAt"') }} as event_at,
+    coalesce({{ timestamp_from_iso('"ChangedAt"') }}, {{ timestamp_from_epoch('"ChangedAt"') }}) as event_at,
     "SuppressSending" = 'false' as is_removal,
     concat_ws(' ', "RecordType", "SuppressionReason") as why
 from {{ source('landing', 'postmark') }}
