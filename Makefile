@@ -10,9 +10,10 @@ run: .venv/ready
 test: .venv/ready
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-# What takes long: hours are well spent here before a release.
+# What takes long, an hour and more: kills, spoilt files, histories. TORTURE_KILLS says how many runs are killed, TORTURE_SEED
+# repeats those of an earlier time.
 torture: .venv/ready
-	$(BIN)/pytest -n 2 --dist loadgroup -m torture
+	$(BIN)/pytest -m torture -s
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

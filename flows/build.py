@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from flows import landing, rules
+from flows import landing, restatements, rules
 from flows.dbt_project import find_project_directory
 from flows.erasure.late import erase_late
 from flows.landing import loads
@@ -201,6 +201,8 @@ def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch
         if any(load.records_rejected for load in chosen)
     }
     _show(connection, "rejects", landing.REJECT_COLUMNS, rejected)
+    kept = settings.restatements
+    _show(connection, "restatements", restatements.COLUMNS, {kept: None} if kept.exists() else {})
     rows = pa.table({name: [getattr(load, name) for load in batch] for name in LOAD_COLUMNS})
     columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in LOAD_COLUMNS.items())
     connection.register("batch", rows)

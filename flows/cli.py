@@ -132,8 +132,9 @@ def run(
 
 
 def _print_run(settings: "Settings", result: "RunResult") -> None:
-    from flows.report import Selection, choose_period
+    from flows.report import Selection, choose_period, open_published
     from flows.report import report as make_report
+    from flows.restatements import count_restated
     from flows.tables import show_plainly
 
     landed = sum(load.records_landed for load in result.loads)
@@ -160,12 +161,21 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
             _say(f"warning: {warning}")
     else:
         print("Built     nothing: there is nothing new")
+    with open_published(settings.published_database) as connection:
+        restated = count_restated(connection)
     print(f"Published {show_plainly(str(settings.published_database))}")
+    print(f"Restated  {_describe_restated(*restated)}")
     print(f"Exported  {len(result.exports)} files to {show_plainly(str(settings.exports))}\n")
     database = settings.published_database
     first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
     selection = Selection(first_day, last_day)
     _print_report(selection, make_report(database, selection), limit=TABLE_ROWS)
+
+
+def _describe_restated(figures: int, days: int) -> str:
+    if not figures:
+        return "no figure of a day that was published before"
+    return f"{figures:,} figures of {days:,} days that were published before: marts.ops_restatements"
 
 
 def _print_report(selection: "Selection", table: "pa.Table", *, limit: int | None = None) -> None:
@@ -324,6 +334,13 @@ def status(
         if published
         else "Published  nothing yet; start a run: bouncehouse run"
     )
+    if published:
+        records, events = (sum(getattr(source, name) for source in found.sources) for name in ("records", "events"))
+        console.print(
+            f"Accounted  {records:,} records read, {events:,} different events;"
+            f" {published.differences:,} unaccounted for (marts.ops_reconciliation)"
+        )
+        console.print(f"Restated   {_describe_restated(published.restated_figures, published.restated_days)}")
     built = "unknown while a run is active" if found.landed_not_built is None else f"{found.landed_not_built:,}"
     console.print(
         f"Waiting    {found.files_in_inbox_not_landed:,} files to be landed, {built} landed files to be built"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from flows import __version__, rules
+from flows import __version__, restatements, rules
 from flows.build import find_build_id
 from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
@@ -36,11 +36,13 @@ def publish(settings: Settings) -> Path:
     """Copy every mart of the last finished build to a new file and rename it to `bouncehouse.duckdb`.
 
     To be called only after `build` has returned: it tested what is copied here. Readers that have the old file open
-    keep it; those that open the name see the old or the new one, never a part.
+    keep it; those that open the name see the old or the new one, never a part. What this changes of days that were
+    published before is kept first (flows/restatements.py).
     """
     build_id = find_build_id(settings)
     if build_id is None:
         raise RuntimeError("nothing is built yet")
+    published_at = datetime.now(UTC).replace(tzinfo=None)
     target = settings.published_database
     temporary = target.with_name(f".{target.name}.new")
     for leftover in (temporary, temporary.with_name(temporary.name + ".wal")):
@@ -55,6 +57,7 @@ def publish(settings: Settings) -> Path:
         marts = connection.execute("select distinct mart from work.landing.marts order by mart").fetchall()
         for (mart,) in marts:
             connection.execute(f"create table published.marts.{quote(mart)} as select * from work.marts.{quote(mart)}")
+        restatements.keep_restatements(connection, settings, build_id=build_id, published_at=published_at)
         connection.execute("use published")
         _copy_comments(connection)
         rules.install(connection, find_project_directory(), schema="marts")
@@ -71,7 +74,7 @@ def publish(settings: Settings) -> Path:
                 ? as bouncehouse_version
             from work.landing.builds
             where build_id = ?""",
-            [datetime.now(UTC).replace(tzinfo=None), __version__, build_id],
+            [published_at, __version__, build_id],
         )
         connection.execute("use memory")
         connection.execute("detach published")

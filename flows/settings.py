@@ -98,6 +98,11 @@ class Settings(BaseSettings):
         return self.root / "landing"
 
     @property
+    def restatements(self) -> Path:
+        """What publications changed of days that were published before: see flows/restatements.py."""
+        return self.landing / "restatements.parquet"
+
+    @property
     def rejects(self) -> Path:
         return self.root / "rejects"
 

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -11,6 +12,7 @@ from flows.build import waiting
 from flows.landing import Arrivals, InboxMissing, find_arrivals
 from flows.lock import find_active_run
 from flows.report import open_published
+from flows.restatements import count_restated
 from flows.settings import ACTIONS, SOURCES, Settings
 
 
@@ -43,6 +45,12 @@ class Publication:
     rule_set_version: str
     suppression_policy: str
     bouncehouse_version: str
+    restated_figures: int
+    """Figures of days published before that this publication changed, ..."""
+    restated_days: int
+    """... and how many days they are of."""
+    differences: int
+    """By how much the sums of what was read and what became of it fail; a run publishes only 0."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, S
     if not settings.published_database.exists():
         return None, {}
     with open_published(settings.published_database) as connection:
-        publication = connection.execute(
+        publication: tuple[Any, ...] | None = connection.execute(
             """
             select
                 published_at::timestamp, rule_set_version::varchar, suppression_policy, bouncehouse_version,
@@ -127,4 +135,19 @@ def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, S
             order by sources.source_name
             """
         ).fetchall()
-    return Publication(*publication) if publication else None, {row[0]: SourceStatus(*row) for row in rows}
+        restated = count_restated(connection)
+        differences = _count_differences(connection)
+    sources = {source[0]: SourceStatus(*source) for source in rows}
+    if publication is None:
+        return None, sources
+    return Publication(*(*publication, *restated, differences)), sources
+
+
+def _count_differences(connection: duckdb.DuckDBPyConnection) -> int:
+    is_there = "select count(*) from duckdb_tables() where schema_name = 'marts' and table_name = 'ops_reconciliation'"
+    if connection.execute(is_there).fetchone() == (0,):  # published by an older version
+        return 0
+    row = connection.execute(
+        "select coalesce(sum(difference_count), 0)::bigint from marts.ops_reconciliation"
+    ).fetchone()
+    return int(row[0]) if row else 0

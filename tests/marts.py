@@ -14,8 +14,10 @@ PROVENANCE = {
     "landed_at",
     "last_landed_at",
 }
-# These speak of files and records, not of events: as many copies as were read, so many rows.
-ABOUT_FILES = {"ops_loads", "ops_rejects", "ops_ignored", "ops_sources", "ops_publication"}
+# These speak of files and records, not of events: as many copies as were read, so many rows; or of publications.
+ABOUT_FILES = {
+    "ops_loads", "ops_rejects", "ops_ignored", "ops_sources", "ops_reconciliation", "ops_publication", "ops_restatements",
+}  # fmt: skip
 
 
 def read(database: Path, query: str) -> list[tuple]:

@@ -25,6 +25,9 @@ SCHEMA = """
     select
         'b1' as build_id, timestamp '2026-04-01 06:00:00' as published_at, 'abc123' as rule_set_version,
         'smtp_5xx' as suppression_policy, '0.1.0' as bouncehouse_version;
+    create table marts.ops_reconciliation as select 'kumomta/20260301' as source_file, 0::bigint as difference_count;
+    create table marts.ops_restatements as
+    select date '2026-03-05' + day::integer as event_date, 'b1' as build_id from range(2) as days (day), range(3);
     create table marts.fct_bounces (
         event_at timestamp, event_date date, from_domain varchar, sending_ip varchar, campaign_id varchar,
         recipient_domain varchar, bounce_class varchar, text_id uuid, reason varchar

@@ -235,6 +235,8 @@ def test_status_works_before_and_after_publishing(home):
     with hold_lock(Settings(home=home)):
         said = run_command("status", "--home", home).stdout.decode()
     assert "2026-04-01 06:00:00 UTC" in said
+    assert "Accounted  12 records read, 10 different events; 0 unaccounted for" in said
+    assert "Restated   6 figures of 2 days that were published before: marts.ops_restatements" in said
     assert "1 files to be landed" in said
     assert f"pid {os.getpid()}" in said
 

@@ -16,3 +16,10 @@ select event_date from events
 where
     event_type in ('out_of_band_bounce', 'complaint')
     and recipient in (select recipient from touched)
+union
+-- an expiry that the batch undid (the recipient was delivered after all) has no event left to tell its day
+select cast(fact_at as date) as event_date
+from {{ ref('int_postfix__queue_facts') }}
+where
+    fact = 'expired'
+    and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})

@@ -78,6 +78,7 @@ best as (
 select
     apart.event_id,
     apart.source_name as report_source_name,
+    apart.source_file as report_source_file,
     apart.message_group_id as report_message_group_id,
     best.linked_by,
     best.source_name,

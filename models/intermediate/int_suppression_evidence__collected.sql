@@ -1,9 +1,10 @@
--- Final refusals of class hard: what may put an address on the suppression list, whatever the policy.
+-- Final refusals of class hard: what may put an address on the suppression list, whatever the policy. A report that is only
+-- a notice of a refusal in the log is none of its own; which reports are, each build finds anew.
 
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
+    touched={'column': 'message_group_id', 'model': 'int_message_groups__judged'},
 ) }}
 
 select
@@ -25,4 +26,8 @@ from {{ ref('fct_delivery_events') }}
 where
     event_type in ('bounced', 'out_of_band_bounce')
     and bounce_class = 'hard'
-    and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+    and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    and event_id not in (
+        select event_id from {{ ref('int_report_links__found') }}
+        where is_notice
+    )

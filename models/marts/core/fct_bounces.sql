@@ -16,7 +16,7 @@ select
     events.event_type,
     events.bounce_class,
     events.event_type in ('bounced', 'out_of_band_bounce') as is_final,
-    coalesce(links.message_id, events.message_id) as message_id,
+    case when links.message_recipient_id is null then events.message_id else links.message_id end as message_id,
     coalesce(links.message_recipient_id, events.message_recipient_id) as message_recipient_id,
     events.attempt_number,
     events.recipient,

@@ -35,12 +35,14 @@ events as (
         coalesce(links.source_name, logged_events.source_name) as source_name,
         coalesce(links.message_group_id, logged_events.message_group_id) as message_group_id,
         coalesce(links.message_recipient_id, logged_events.message_recipient_id) as message_recipient_id,
-        coalesce(links.message_id, logged_events.message_id) as message_id,
+        -- the message's, even where that has none: what the report calls it is no second message
+        case when links.event_id is null then logged_events.message_id else links.message_id end as message_id,
         coalesce(links.envelope_sender, logged_events.envelope_sender) as envelope_sender,
         coalesce(links.from_domain, logged_events.from_domain) as from_domain,
         coalesce(links.campaign_id, logged_events.campaign_id) as campaign_id,
         coalesce(links.sending_ip, logged_events.sending_ip) as sending_ip,
-        links.event_id is not null as is_linked
+        links.event_id is not null as is_linked,
+        coalesce(links.is_notice, false) as is_notice
     from logged_events
     left join links on logged_events.event_id = links.event_id
 ),
@@ -89,7 +91,11 @@ summarised as (
                 'response_text': response_text
             },
             (event_at, event_type <> 'delivered', event_id)
-        ) filter (event_type in ('delivered', 'bounced', 'expired', 'dropped', 'out_of_band_bounce')) as final_event,
+        ) filter (
+            event_type in ('delivered', 'bounced', 'expired', 'dropped', 'out_of_band_bounce')
+            -- a notice says again, later, what the log had said
+            and not is_notice
+        ) as final_event,
         max_by(
             {
                 'event_id': event_id,
@@ -165,7 +171,15 @@ decided as (
             when final_event.event_type in ('bounced', 'out_of_band_bounce', 'expired') then 'expired'
             when final_event.event_type = 'dropped' then 'dropped'
             else time_cause
-        end as cause
+        end as cause,
+        -- all that is said of it comes from one event
+        {%- set said = ['event_id', 'event_at', 'text_id', 'reason', 'bounce_class', 'response_text'] %}
+        {
+            {%- for column in said %}
+            '{{ column }}': case when final_event is null then last_deferral.{{ column }} else final_event.{{ column }} end
+            {{- ',' if not loop.last }}
+            {%- endfor %}
+        } as deciding_event
     from judged
 )
 
@@ -196,7 +210,7 @@ select
     case
         when outcome <> 'undelivered' then null
         when time_cause in ('lifetime_passed', 'undefined') then lifetime_ends_at
-        else coalesce(final_event.event_at, last_deferral.event_at)
+        else deciding_event.event_at
     end as undelivered_at,
     case
         when outcome = 'in_flight'
@@ -204,9 +218,9 @@ select
     end as next_resend_at,
     has_complaint,
     has_linked_report,
-    case when outcome = 'undelivered' then coalesce(final_event.event_id, last_deferral.event_id) end as deciding_event_id,
-    case when outcome = 'undelivered' then coalesce(final_event.text_id, last_deferral.text_id) end as text_id,
-    case when outcome = 'undelivered' then coalesce(final_event.reason, last_deferral.reason) end as reason,
-    case when outcome = 'undelivered' then coalesce(final_event.bounce_class, last_deferral.bounce_class) end as bounce_class,
-    case when outcome = 'undelivered' then coalesce(final_event.response_text, last_deferral.response_text) end as response_text
+    case when outcome = 'undelivered' then deciding_event.event_id end as deciding_event_id,
+    case when outcome = 'undelivered' then deciding_event.text_id end as text_id,
+    case when outcome = 'undelivered' then deciding_event.reason end as reason,
+    case when outcome = 'undelivered' then deciding_event.bounce_class end as bounce_class,
+    case when outcome = 'undelivered' then deciding_event.response_text end as response_text
 from decided

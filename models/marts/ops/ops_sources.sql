@@ -1,31 +1,24 @@
 with files as (
     select
         source_name,
-        count(*) as file_count,
+        cast(sum(file_count) as bigint) as file_count,
         cast(sum(records_read) as bigint) as record_count,
         cast(sum(records_rejected) as bigint) as rejected_count,
         cast(sum(ignored_record_count) as bigint) as ignored_count,
-        cast(sum(staged_event_count) as bigint) as staged_event_count,
+        cast(sum(united_event_count) as bigint) as event_count,
+        cast(sum(duplicate_count) as bigint) as duplicate_count,
+        cast(sum(joined_report_count + unjoined_report_count) as bigint) as separate_report_count,
+        cast(sum(unjoined_report_count) as bigint) as unlinked_report_count
+    from {{ ref('ops_reconciliation') }}
+    group by source_name
+),
+
+landings as (
+    select
+        source_name,
         max(landed_at) as last_landed_at
     from {{ ref('int_files__accounted') }}
     group by source_name
-),
-
-events as (
-    select
-        source_name,
-        count(*) as event_count
-    from {{ ref('int_delivery_events__united') }}
-    group by source_name
-),
-
-reports as (
-    select
-        report_source_name as source_name,
-        count(*) as separate_report_count,
-        count(*) filter (linked_by is null) as unlinked_report_count
-    from {{ ref('int_report_links__found') }}
-    group by report_source_name
 ),
 
 progress as (
@@ -39,12 +32,11 @@ select
     files.record_count,
     files.rejected_count,
     files.ignored_count,
-    coalesce(events.event_count, 0) as event_count,
-    files.staged_event_count - coalesce(events.event_count, 0) as duplicate_count,
-    coalesce(reports.separate_report_count, 0) as separate_report_count,
-    coalesce(reports.unlinked_report_count, 0) as unlinked_report_count,
-    files.last_landed_at
+    files.event_count,
+    files.duplicate_count,
+    files.separate_report_count,
+    files.unlinked_report_count,
+    landings.last_landed_at
 from files
-left join events on files.source_name = events.source_name
-left join reports on files.source_name = reports.source_name
+left join landings on files.source_name = landings.source_name
 left join progress on files.source_name = progress.source_name

@@ -105,7 +105,10 @@ select
     case
         when event_type in ('delivered', 'deferred', 'bounced') then {{ json_text('peer_address', '$.addr') }}
     end as mx_ip,
-    case when reply_code between 200 and 599 then cast(reply_code as smallint) end as smtp_code,
+    -- who gives up or drops speaks for himself, whatever code he logs
+    case
+        when reply_code between 200 and 599 and event_type not in ('expired', 'dropped') then cast(reply_code as smallint)
+    end as smtp_code,
     enhanced_status as enhanced_code,
     case when is_internal then content else nullif(concat_ws(' ', reply_code, enhanced_status, content), '') end as response_text,
     case

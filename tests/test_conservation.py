@@ -1,0 +1,74 @@
+"""The conservation laws: they hold for every file, and each is seen to fail where it is broken."""
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests import marts
+from tests.conftest import Warehouse
+
+pytestmark = pytest.mark.xdist_group("invariants")
+
+A_FILE = (
+    "where file_digest = (select min(file_digest) from intermediate.int_files__accounted where source_name = 'ses')"
+)
+AN_EVENT = "where event_id = (select min(event_id) from marts.fct_delivery_events where source_name = 'ses')"
+BREACHES = {
+    "a record lost while landing": f"update intermediate.int_files__accounted set records_read = records_read + 1 {A_FILE}",
+    "a record landed twice": f"update intermediate.int_files__accounted set records_landed = records_landed + 1 {A_FILE}",
+    "a reject that nobody can look at": """delete from intermediate.int_rejects__collected
+        where file_digest = (select min(file_digest) from intermediate.int_rejects__collected)""",
+    "a record lost while staging": f"""update intermediate.int_files__accounted
+        set ignored_record_count = ignored_record_count - 1 {A_FILE}""",
+    "an event of no record": f"""update intermediate.int_files__accounted
+        set distinct_event_count = 0, staged_event_count = 0 {A_FILE}""",
+    "an event lost while deriving": f"delete from marts.fct_delivery_events {AN_EVENT}",
+    "an event doubled while deriving": f"insert into marts.fct_delivery_events select * from marts.fct_delivery_events {AN_EVENT}",
+    "an event lost while uniting": f"delete from intermediate.int_delivery_events__united {AN_EVENT}",
+    "a report lost while joining": """delete from intermediate.int_report_links__found
+        where event_id = (select min(event_id) from intermediate.int_report_links__found where report_source_name = 'dsn')""",
+}
+
+
+@pytest.fixture(scope="module")
+def work(generated: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the private database, under its own name, by which the compiled SQL calls it."""
+    return Path(shutil.copy(generated.settings.work_database, tmp_path_factory.mktemp("broken") / "work.duckdb"))
+
+
+def reconcile(connection: duckdb.DuckDBPyConnection, generated: Warehouse) -> list[tuple]:
+    compiled = generated.settings.state / "dbt/compiled/bouncehouse/models/marts/ops/ops_reconciliation.sql"
+    return connection.execute(
+        f"select source_file, difference_count from ({compiled.read_text()}) where difference_count <> 0"
+    ).fetchall()
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_each_law_stands(generated: Warehouse, work: Path, breach: str) -> None:
+    with duckdb.connect(work) as connection:
+        assert reconcile(connection, generated) == []
+        connection.execute("begin")
+        connection.execute(BREACHES[breach])
+        assert len(reconcile(connection, generated)) == 1
+        connection.execute("rollback")
+
+
+def test_everything_that_was_read_is_accounted_for(generated: Warehouse) -> None:
+    rows = marts.read(
+        generated.database,
+        """select
+            count(*), sum(difference_count),
+            sum(records_read) = sum(records_rejected) + sum(event_record_count) + sum(ignored_record_count),
+            sum(staged_event_count) = sum(duplicate_count) + sum(united_event_count),
+            sum(injected_count + delivered_count + deferred_count + bounced_count + expired_count + dropped_count
+                + out_of_band_bounce_count + complaint_count) = (select count(*) from marts.fct_delivery_events),
+            count(*) filter (duplicate_count > 0) > 0,
+            count(*) filter (joined_report_count > 0) > 0
+        from marts.ops_reconciliation""",
+    )
+    [(files, differences, *laws)] = rows
+    assert files == marts.read(generated.database, "select count(distinct source_file) from marts.ops_loads")[0][0]
+    assert differences == 0
+    assert laws == [True] * 5
