@@ -13,7 +13,7 @@ from flows import __version__
 from flows.cli_options import HomeOption
 from flows.cli_options import make_settings as _make_settings
 from flows.cli_options import say as _say
-from flows.problems import ActionableError, WrongUsageError
+from flows.problems import ActionableError, CannotWriteError, WrongUsageError, find_write_problem, remedy_of
 from flows.suppression_cli import suppression_app
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """
 Exit codes: 0 done and, for a run, published. 1 failed; nothing was published. 2 wrong usage. 3 another run is active.
-4 published, but the files under exports/ could not be written. What to do next is on standard error.
+4 published, but the files under exports/ could not be written. 5 what has landed is damaged, and its raw files are not
+in the inbox; nothing was published. 6 cannot write: no room, or no permission. What to do next is on standard error.
 """
 
 TABLE_ROWS = 20
@@ -99,28 +100,42 @@ def run(
     verbose: Annotated[bool, typer.Option(help="Show Prefect's log lines, and whole tracebacks.")] = False,
 ) -> None:
     """Land what is new in the inbox, build, test, publish and export; end with the bounces report."""
-    from flows.lock import check_lock
+    from flows.lock import check_lock, find_active_run
     from flows.prefect_server import set_environment, use_server
+    from flows.room import check_room, find_shortage
 
     settings = _make_settings(home, inbox_directory=inbox)
     if not wait:
         check_lock(settings)
+    elif active := find_active_run(settings):
+        _say(f"waiting for another run: {active}")
+    check_room(settings)
     set_environment(settings, verbose=verbose)
-    with use_server(settings):
-        from flows.daily import daily
+    try:
+        with use_server(settings):
+            from flows.daily import daily
 
-        result = daily(
-            home=settings.root,
-            full_refresh=full_refresh,
-            report_days=settings.report_days,
-            suppression_policy=settings.suppression_policy,
-            inbox=settings.inbox,
-            wait=wait,
-        )
+            result = daily(
+                home=settings.root,
+                full_refresh=full_refresh,
+                report_days=settings.report_days,
+                suppression_policy=settings.suppression_policy,
+                inbox=settings.inbox,
+                wait=wait,
+            )
+    except Exception as error:
+        # Prefect's server fails in ways of its own when its database cannot be written
+        if not isinstance(error, ActionableError) and (shortage := find_shortage(settings)):
+            raise CannotWriteError(
+                f"the run failed, as the home {settings.root} cannot be written to: {shortage}",
+                "make room there, then run again: it goes on where this one was",
+            ) from error
+        raise
     _print_run(settings, result)
 
 
 def _print_run(settings: "Settings", result: "RunResult") -> None:
+    from flows.export import hold_readable
     from flows.report import Selection, choose_period
     from flows.report import report as make_report
 
@@ -134,6 +149,8 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
         _say(f"could not be read, and will be tried again: {file.source_file}: {file.message}")
     for folder in result.unknown_folders:
         _say(f"passed over: no source is called {folder!r}")
+    for note in result.build.notes:
+        _say(f"note: {note}")
     if result.build.is_built:
         print(
             f"Built     {result.build.files:,} files into {result.build.models} models,"
@@ -145,10 +162,11 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
         print("Built     nothing: there is nothing new")
     print(f"Published {settings.published_database}")
     print(f"Exported  {len(result.exports)} files to {settings.exports}\n")
-    database = settings.published_database
-    first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
-    selection = Selection(first_day, last_day)
-    _print_report(selection, make_report(database, selection), limit=TABLE_ROWS)
+    with hold_readable(settings) as database:
+        first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
+        selection = Selection(first_day, last_day)
+        table = make_report(database, selection)
+    _print_report(selection, table, limit=TABLE_ROWS)
 
 
 def _print_report(selection: "Selection", table: "pa.Table", *, limit: int | None = None) -> None:
@@ -307,9 +325,9 @@ def status(
         if published
         else "Published  nothing yet; start a run: bouncehouse run"
     )
-    built = "unknown while a run is active" if found.landed_not_built is None else f"{found.landed_not_built:,}"
     console.print(
-        f"Waiting    {found.files_in_inbox_not_landed:,} files to be landed, {built} landed files to be built"
+        f"Waiting    {found.files_in_inbox_not_landed:,} files to be landed,"
+        f" {found.landed_not_published:,} landed files to be published"
     )
     if found.active_run:
         console.print(f"Running    {found.active_run}")
@@ -466,6 +484,12 @@ def main() -> None:
         if is_verbose:
             raise
         text = str(error).strip() or type(error).__name__
+        if number := find_write_problem(error):
+            _fail(
+                f"bouncehouse: cannot write: {text.splitlines()[0]}",
+                f"{remedy_of(number)}; then try again. What was published stays whole",
+                CannotWriteError.exit_code,
+            )
         _fail(
             f"bouncehouse: {type(error).__name__}: {text}",
             "nothing was published; run again with --verbose for the traceback, and report it if it stays",

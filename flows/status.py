@@ -5,10 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
-
-from flows.build import waiting
-from flows.landing import Arrivals, InboxMissing, find_arrivals
+from flows.landing import Arrivals, InboxMissing, find_arrivals, read_loads
 from flows.lock import find_active_run
 from flows.report import open_published
 from flows.settings import ACTIONS, SOURCES, Settings
@@ -47,7 +44,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Status:
-    """`landed_not_built` is None while a run has the private database; `active_run` says who."""
+    """`landed_not_published` counts files. `active_run` says who works on the home, if anybody does."""
 
     home: Path
     published: Publication | None
@@ -55,22 +52,22 @@ class Status:
     has_inbox: bool
     files_in_inbox_not_landed: int
     unreadable: list[str]
-    landed_not_built: int | None
+    landed_not_published: int
     active_run: str | None
 
 
 def find_status(settings: Settings) -> Status:
-    """Look at the home without changing it; works before the first run too."""
+    """Look at the home without changing it; works before the first run too, and while one is active.
+
+    Never opens the private database: a run that wants it at that moment would fail.
+    """
     try:
-        arrivals = find_arrivals(settings)
+        arrivals = find_arrivals(settings, is_tidied=False)
     except InboxMissing:
         arrivals = Arrivals()
     waiting_by_source = Counter(arrival.source_name for arrival in arrivals.files)
-    publication, known = _read_published(settings)
-    try:
-        landed_not_built = waiting(settings)
-    except duckdb.IOException:  # a run has the private database, and DuckDB lets no second process in
-        landed_not_built = None
+    publication, known, published = _read_published(settings)
+    landed = {load.file_digest for load in read_loads(settings)}
     names = [name for name in (*SOURCES, ACTIONS) if name in known or name in waiting_by_source]
     sources = [
         replace(known.get(name, SourceStatus(name)), waiting_files=waiting_by_source[name])
@@ -83,14 +80,15 @@ def find_status(settings: Settings) -> Status:
         has_inbox=settings.inbox.is_dir(),
         files_in_inbox_not_landed=len(arrivals.files),
         unreadable=[f"{file.source_file}: {file.message}" for file in arrivals.unreadable],
-        landed_not_built=landed_not_built,
+        landed_not_published=len(landed - published),
         active_run=find_active_run(settings),
     )
 
 
-def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, SourceStatus]]:
+def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, SourceStatus], set[str]]:
+    """The publication, its sources by name, and the digests of its files."""
     if not settings.published_database.exists():
-        return None, {}
+        return None, {}, set()
     with open_published(settings.published_database) as connection:
         publication = connection.execute(
             """
@@ -127,4 +125,6 @@ def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, S
             order by sources.source_name
             """
         ).fetchall()
-    return Publication(*publication) if publication else None, {row[0]: SourceStatus(*row) for row in rows}
+        digests = connection.execute("select distinct file_digest from marts.ops_loads").fetchall()
+    sources = {row[0]: SourceStatus(*row) for row in rows}
+    return Publication(*publication) if publication else None, sources, {digest for (digest,) in digests}

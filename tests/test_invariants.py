@@ -129,7 +129,6 @@ def test_file_landed_while_a_build_ran_is_built_by_the_next(tmp_path: Path, logs
     last.write_bytes(kept)
     [load] = land_all(settings)
     assert process.wait() == 0
-    assert build.waiting(settings) == 1
     assert run_all(settings).result.files == 1
     [(events,)] = marts.read(
         settings.published_database,
@@ -200,7 +199,6 @@ def test_failed_test_publishes_nothing_and_names_the_rows(tmp_path: Path, logs: 
     assert "assert_records_read_are_landed_or_rejected" in str(failure.value)
     assert "records_read = 1" in str(failure.value)
     assert before.database.read_bytes() == published
-    assert build.waiting(settings) > 0
 
 
 def test_files_that_are_no_logs_are_told_and_stop_nothing(tmp_path: Path, logs: Logs) -> None:

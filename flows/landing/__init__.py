@@ -1,5 +1,6 @@
 """Landing: raw log files to Parquet, each content once, with every record landed or rejected."""
 
+from flows.landing.damage import LandingDamagedError, find_damages, set_unreadable_aside
 from flows.landing.inbox import Arrival, Arrivals, InboxMissing, Known, Unreadable, find_arrivals, remember
 from flows.landing.land import LANDING_COLUMNS, REJECT_COLUMNS, Outcome, land_file, land_files
 from flows.landing.loads import Load, read_loads
@@ -11,12 +12,15 @@ __all__ = [
     "Arrivals",
     "InboxMissing",
     "Known",
+    "LandingDamagedError",
     "Load",
     "Outcome",
     "Unreadable",
     "find_arrivals",
+    "find_damages",
     "land_file",
     "land_files",
     "read_loads",
     "remember",
+    "set_unreadable_aside",
 ]

@@ -3,7 +3,6 @@
 Small files of one kind are landed together, as a pack; a large one is a pack of one.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.failpoints import failpoint
 from flows.landing import (
     actions,
     dsn,
@@ -47,7 +47,7 @@ from flows.landing.splitting import (
     split_files,
 )
 from flows.landing.tables import ForeignFileError
-from flows.landing.temporary import hold_lock, temporary_folder
+from flows.landing.temporary import hold_lock, sync, temporary_folder
 from flows.settings import Settings
 
 ALL_SOURCES = {
@@ -523,6 +523,7 @@ def publish(settings: Settings, landed: Landed, loads: list[Load], temporary: Pa
     for path in (temporary / "landing.parquet", temporary / "rejects.parquet"):
         if path.exists():
             sync(path)
+    failpoint("landing.written")
     with hold_lock(settings, exclusive=True, kind="publish"):
         landed.refresh()
         known = {load.file_digest for load in loads if landed.find(load.file_digest)}
@@ -531,20 +532,14 @@ def publish(settings: Settings, landed: Landed, loads: list[Load], temporary: Pa
         if any(load.records_rejected for load in loads):
             (temporary / "rejects.parquet").replace(rejects)
             sync(rejects.parent)
+            failpoint("landing.rejects_named")
         else:
             rejects.unlink(missing_ok=True)  # of an earlier try that was killed before it was counted
         landing = landing_path(settings, source_name, name)
         (temporary / "landing.parquet").replace(landing)
         sync(landing.parent)
+        failpoint("landing.records_named")
         record.replace(load_path(settings, source_name, name))
         sync(landing.parent)
+    failpoint("landing.recorded")
     return known
-
-
-def sync(path: Path) -> None:
-    """Make a file or a folder's names durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,7 @@
 """Folders for files that are still being written, and how those of a killed run are told from those at work."""
 
 import fcntl
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -53,3 +54,12 @@ def remove_leftovers(settings: Settings) -> None:
             for path in top.glob(f"*/{PACK_PREFIX}*.parquet"):
                 if not (settings.landing / path.parent.name / f"{path.stem}.json").exists():
                     path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Make a file or a folder's names durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
