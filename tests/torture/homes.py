@@ -138,6 +138,11 @@ class Kill:
     seconds: float = 0
     is_group: bool = True
 
+    @property
+    def is_come_to_by_any_run(self) -> bool:
+        """Also by one that finds nothing new."""
+        return not self.failpoint.startswith(("landing.re", "landing.w", "build", "publish"))
+
     def __str__(self) -> str:
         who = "group" if self.is_group else "process"
         return f"{self.failpoint}:{self.count} ({who})" if self.failpoint else f"after {self.seconds:.2f} s ({who})"
@@ -202,7 +207,7 @@ def plan_kills(generator: random.Random, seconds: float, *, is_rebuilt: bool) ->
                 [each for each in failpoints if is_rebuilt or each[0] != "build.versions_forgotten"]
             )
             if generator.random() < 0.25:
-                limit = seconds if stage < 4 else 4
+                limit = seconds / 2 if stage < 4 else 4
                 kills.append(Kill(seconds=generator.uniform(0.3, limit), is_group=is_group))
             else:
                 # small counts more often: the early ones are come to sooner
