@@ -23,6 +23,12 @@ def read(database: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
+def read_parquet(folder: Path, query: str) -> list[tuple]:
+    """`query` has no `from`: that is the Parquet files of the folder."""
+    with duckdb.connect() as connection:
+        return connection.execute(f"{query} from read_parquet('{folder}/*.parquet')").fetchall()
+
+
 def names(database: Path) -> list[str]:
     rows = read(database, "select table_name from information_schema.tables where table_schema = 'marts' order by 1")
     return [row[0] for row in rows]
