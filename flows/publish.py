@@ -54,6 +54,11 @@ def published_build_id(settings: Settings) -> str | None:
     return str(row[0]) if row else None
 
 
+def _remove(database: Path) -> None:
+    for path in (database, _wal(database)):
+        path.unlink(missing_ok=True)
+
+
 def _wal(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
 
@@ -74,11 +79,11 @@ def publish(settings: Settings) -> Path:
         raise RuntimeError("nothing is built yet")
     target = settings.published_database
     temporary = target.with_name(f".{target.name}.new")
-    for leftover in (temporary, _wal(temporary)):
-        leftover.unlink(missing_ok=True)
+    _remove(temporary)  # of a killed run
     try:
         _copy(settings, build_id, temporary)
     except duckdb.Error as error:
+        _remove(temporary)  # where the disk is full, it is what fills it
         if not is_damage(error):
             raise
         raise ActionableError(

@@ -4,6 +4,7 @@ Damage that shows at once (a cut file, a header that was written over) is found 
 """
 
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def prepare_work(settings: Settings) -> list[str]:
             raise
         is_newer = NEWER.search(str(error)) is not None
         return [set_aside(settings, "newer" if is_newer else "damaged", _first_line(error))]
+    # where a killed dbt put what did not fit into memory
+    shutil.rmtree(path.with_name(path.name + ".tmp"), ignore_errors=True)
     if found > FORMAT:
         return [set_aside(settings, "newer", f"its format is {found}, and the newest known here is {FORMAT}")]
     return []

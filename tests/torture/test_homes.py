@@ -168,6 +168,14 @@ def test_what_a_removed_work_database_left_behind_is_not_applied_to_the_next(hom
     assert not wal.exists()
 
 
+def test_what_a_killed_dbt_spilled_is_removed(home: Settings) -> None:
+    spilled = home.root / "work.duckdb.tmp"
+    spilled.mkdir()
+    (spilled / "duckdb_temp_storage_DEFAULT-0.tmp").write_bytes(b"x")
+    assert work.prepare_work(home) == []
+    assert not spilled.exists()
+
+
 def test_a_work_database_in_use_elsewhere_is_no_damage(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "LOCK_SECONDS", 0.3)
     with open_in_client(home.work_database, "write", "select 1") as process:
