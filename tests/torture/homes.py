@@ -178,9 +178,9 @@ STAGES: tuple[tuple[tuple[str, int], ...], ...] = (
     (("lock.taken", 1),),
     (
         ("landing.written", 3),
-        ("landing.rejects_named", 2),
+        ("landing.rejects_named", 1),
         ("landing.records_named", 3),
-        ("landing.recorded", 3),
+        ("landing.recorded", 2),
         ("landing.seen_written", 1),
     ),
     (("build.versions_forgotten", 1), ("build.batch_shown", 1), ("build.node", 270)),
@@ -188,28 +188,27 @@ STAGES: tuple[tuple[tuple[str, int], ...], ...] = (
     (("publish.copied", 25), ("publish.written", 1), ("publish.renamed", 1)),
     (("export.written", 16), ("export.renamed", 16)),
 )
-"""Failpoints by the stages of a run, and up to which count it surely comes to each."""
-PER_STAGE = (2, 7, 6, 1, 4, 7)
-"""About how many kills of each stage a home goes through."""
+"""Failpoints by the stages of a run, in its order, and up to which count it surely comes to each."""
+PER_STAGE = (2, 6, 6, 1, 4, 7)
+"""At most so many kills of a stage does one home go through."""
 
 
 def plan_kills(generator: random.Random, seconds: float, *, is_rebuilt: bool) -> list[Kill]:
     """Kills of runs one after the other, spread over the whole of a run that takes so many seconds.
 
-    Each in a stage no earlier than the one before, as what a killed run has done the next need not do again. One in
-    four is at a random time.
+    Each at a place no earlier than the one before, as what a killed run has done the next need not do again. One in
+    five is at a random time, of those that come after landing.
     """
     kills = []
-    for stage, (failpoints, often) in enumerate(zip(STAGES, PER_STAGE, strict=True)):
-        for _ in range(generator.randint(often // 2, often)):
+    for stage, (failpoints, most) in enumerate(zip(STAGES, PER_STAGE, strict=True)):
+        known = [each for each in failpoints if is_rebuilt or each[0] != "build.versions_forgotten"]
+        places = sorted(generator.randrange(len(known)) for _ in range(generator.randint((most + 1) // 2, most)))
+        for place in places:
             is_group = generator.random() < 0.7
-            name, most = generator.choice(
-                [each for each in failpoints if is_rebuilt or each[0] != "build.versions_forgotten"]
-            )
-            if generator.random() < 0.25:
-                limit = seconds / 2 if stage < 4 else 4
-                kills.append(Kill(seconds=generator.uniform(0.3, limit), is_group=is_group))
+            if stage > 1 and generator.random() < 0.2:
+                kills.append(Kill(seconds=generator.uniform(0.3, seconds / 2 if stage < 4 else 4), is_group=is_group))
             else:
+                name, often = known[place]
                 # small counts more often: the early ones are come to sooner
-                kills.append(Kill(name, generator.randint(1, generator.randint(1, most)), 0, is_group))
+                kills.append(Kill(name, generator.randint(1, generator.randint(1, often)), 0, is_group))
     return kills
