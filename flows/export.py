@@ -23,7 +23,7 @@ import xlsxwriter
 
 from flows import __version__
 from flows.failpoints import failpoint
-from flows.problems import ActionableError
+from flows.problems import ActionableError, CannotWriteError
 from flows.report import BounceClass, Grouping, Selection, choose_period, open_published, report
 from flows.settings import Settings
 from flows.tables import show_plainly
@@ -183,7 +183,7 @@ def replace_file(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
-        raise ActionableError(
+        raise CannotWriteError(
             f"cannot write to the folder {path.parent}: {error.strerror}", "choose another place, or free this one"
         ) from error
     os.close(handle)
@@ -197,7 +197,7 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         failpoint("export.renamed")
     except OSError as error:
-        raise ActionableError(f"cannot write {path}: {error.strerror}", "free the place, then try again") from error
+        raise CannotWriteError(f"cannot write {path}: {error.strerror}", "free the place, then try again") from error
     finally:
         temporary.unlink(missing_ok=True)
 
