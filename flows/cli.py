@@ -124,8 +124,9 @@ def run(
                 wait=wait,
             )
     except Exception as error:
-        # Prefect's server fails in ways of its own when its database cannot be written
-        if not isinstance(error, ActionableError) and (shortage := find_shortage(settings)):
+        # Prefect's server fails in ways of its own, or does not start, when its database cannot be written
+        is_vague = type(error) is ActionableError or not isinstance(error, ActionableError)
+        if is_vague and (shortage := find_shortage(settings)):
             raise CannotWriteError(
                 f"the run failed, as the home {settings.root} cannot be written to: {shortage}",
                 "make room there, then run again: it goes on where this one was",

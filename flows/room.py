@@ -8,8 +8,8 @@ from flows.problems import CannotWriteError, remedy_of
 from flows.settings import Settings
 
 PROBE_NAME = ".probe"
-PROBE_BYTES = 1 << 20
-"""Prefect's database, the lock and the caches want about so much before the first log is read."""
+PROBE_BYTES = 8 << 20
+"""Prefect's database and the caches want about so much before the first log is read, and the smallest build more."""
 
 
 def check_room(settings: Settings) -> None:
