@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ import pyarrow as pa
 from flows import landing, restatements, rules
 from flows.dbt_project import find_project_directory
 from flows.erasure.late import erase_late
+from flows.failpoints import failpoint
 from flows.landing import loads
-from flows.problems import ActionableError, mask_addresses
+from flows.problems import ActionableError, CannotWriteError, mask_addresses, read_write_problem, remedy_of
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sources import read_sources
 from flows.sql import listed, quote
+from flows.work import WorkDamagedError, is_damage, mark_format, open_work, prepare_work, set_aside
 
 LOAD_COLUMNS = {
     "source_name": "varchar",
@@ -47,7 +49,7 @@ class BuildFailed(ActionableError):  # noqa: N818 (reads as the event it is)
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build did. `is_built` is false when there was nothing to do."""
+    """What a build did. `is_built` is false when there was nothing to do; `notes` tell what it had to put right."""
 
     is_built: bool
     files: int
@@ -55,6 +57,7 @@ class BuildResult:
     tests: int
     warnings: list[str]
     seconds: float
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -89,37 +92,76 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
     """Build every model over the landed files that no finished build has taken in, and test the result.
 
     A build that fails or is killed leaves its files waiting, so that the next one takes them again; the models give
-    the same tables when they see a record a second time. `BuildFailed` names what failed.
+    the same tables when they see a record a second time. `BuildFailed` names what failed. A damaged private database
+    is set aside and built again from landing; `LandingDamagedError` where that would lose records.
     """
+    notes = prepare_work(settings)
+    try:
+        result = _build(settings, full_refresh=full_refresh)
+    except (WorkDamagedError, duckdb.Error) as error:
+        if isinstance(error, duckdb.Error) and not is_damage(error):
+            raise
+        notes.append(set_aside(settings, "damaged", str(error).splitlines()[0]))
+        result = _build(settings, full_refresh=True)
+    return replace(result, notes=[*notes, *result.notes])
+
+
+def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
+    """Build once; `WorkDamagedError` where the private database turns out to be damaged."""
     started = time.perf_counter()
     versions = find_versions(settings)
     landed = landing.read_loads(settings)
-    with duckdb.connect(settings.work_database) as connection:
+    damages = landing.find_damages(settings, landed)
+    notes = []
+    with open_work(settings) as connection:
         connection.execute("set TimeZone = 'UTC'")
         _create_state(connection)
-        built_with = _read_versions(connection)
-        if full_refresh or built_with is None or built_with.project != versions.project:
-            # from here until the build is finished the tables are of mixed ages, and the missing version says so
-            full_refresh = True
-            connection.execute("begin; delete from landing.built_files; delete from landing.builds; commit")
+        built_with, begun_with = _read_versions(connection), _read_begun(connection)
         finished = {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
+        is_moved = built_with is not None and built_with.project != versions.project
+        full_refresh = full_refresh or built_with is None or is_moved
+        if lost := [damage for damage in damages if full_refresh or not damage.digests <= finished]:
+            raise landing.LandingDamagedError(settings, lost)
+        notes += [f"{damage.describe(settings)}; the marts still have its records" for damage in damages]
+        if full_refresh:
+            if is_moved:
+                notes.append("the models, seeds or sources.yml have changed: everything is built again from landing")
+            # from here until the build is finished the tables are of mixed ages, and the missing version says so
+            connection.execute("begin; delete from landing.built_files; delete from landing.builds; commit")
+            failpoint("build.versions_forgotten")
+            finished = set()
         batch = [load for load in landed if load.file_digest not in finished]
         if erase_late(settings, batch):
             batch = [load for load in landing.read_loads(settings) if load.file_digest not in finished]
-        if not batch and not full_refresh and built_with == versions:
-            return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started)
+        if not batch and built_with == versions and not full_refresh and not begun_with:
+            return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started, notes)
         _show_batch(connection, settings, batch)
         rules.install(connection, find_project_directory())
-    is_retouched = built_with is not None and not full_refresh and built_with.rule_set != versions.rule_set
+        connection.execute("insert into landing.begun values (?)", [versions.rule_set])
+    failpoint("build.batch_shown")
+    judged_with = {*begun_with, *([built_with.rule_set] if built_with else [])}
+    is_retouched = not full_refresh and judged_with != {versions.rule_set}
     results = _run_dbt(settings, versions, full_refresh=full_refresh, is_retouched=is_retouched)
+    failpoint("build.dbt_ended")
     failures = [result for result in results if result["status"] in {"error", "fail", "runtime error"}]
     if failures:
+        said = "\n".join(str(failure["message"]) for failure in failures if failure["status"] != "fail")
+        if is_damage(said):
+            raise WorkDamagedError(next(line for line in said.splitlines() if is_damage(line)))
+        if number := read_write_problem(said):
+            raise CannotWriteError(
+                f"dbt cannot write: {next(line for line in said.splitlines() if read_write_problem(line))}",
+                f"{remedy_of(number)}; then run again: what was published before stays",
+            )
+        if unreadable := landing.set_unreadable_aside(settings, batch):
+            raise landing.LandingDamagedError(settings, unreadable)
         raise _describe_failures(settings, failures)
-    with duckdb.connect(settings.work_database) as connection:
+    with open_work(settings) as connection:
         warnings = [
             line for result in results if result["status"] == "warn" for line in _describe_warning(connection, result)
         ]
         _finish(connection, versions, batch, results)
+    failpoint("build.finished")
     return BuildResult(
         is_built=True,
         files=len(batch),
@@ -127,26 +169,15 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
         tests=sum(result["kind"] == "test" for result in results),
         warnings=warnings,
         seconds=time.perf_counter() - started,
+        notes=notes,
     )
-
-
-def waiting(settings: Settings) -> int:
-    """Count the landed files that no finished build has taken in."""
-    digests = {load.file_digest for load in landing.read_loads(settings)}
-    if not settings.work_database.exists():
-        return len(digests)
-    with duckdb.connect(settings.work_database) as connection:
-        _create_state(connection)
-        return len(
-            digests - {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
-        )
 
 
 def find_build_id(settings: Settings) -> str | None:
     """Give the id of the last finished build: what is published carries it."""
     if not settings.work_database.exists():
         return None
-    with duckdb.connect(settings.work_database) as connection:
+    with open_work(settings) as connection:
         _create_state(connection)
         row = connection.execute("select build_id from landing.builds order by finished_at desc limit 1").fetchone()
     return str(row[0]) if row else None
@@ -170,6 +201,8 @@ def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "create table if not exists landing.marts (mart varchar, column_name varchar, description varchar)"
     )
+    connection.execute("create table if not exists landing.begun (rule_set_version varchar)")
+    mark_format(connection)
 
 
 def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
@@ -181,6 +214,11 @@ def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
         limit 1"""
     ).fetchone()
     return Versions(*row) if row else None
+
+
+def _read_begun(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Versions of the rules that builds have judged with which did not come to their end."""
+    return {row[0] for row in connection.execute("select rule_set_version from landing.begun").fetchall()}
 
 
 def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load]) -> None:
@@ -259,7 +297,10 @@ def _finish(
     connection.register("batch", pa.table({"file_digest": pa.array((load.file_digest for load in batch), pa.string())}))
     connection.execute("insert or ignore into landing.built_files select distinct file_digest from batch")
     connection.execute(
-        "insert into landing.builds values (?, ?, ?, ?, ?, ?, ?)",
+        """insert into landing.builds (
+            build_id, finished_at, file_count, project_version, rule_set_version, suppression_policy,
+            suppression_settings
+        ) values (?, ?, ?, ?, ?, ?, ?)""",
         [
             build_id,
             finished_at,
@@ -279,6 +320,8 @@ def _finish(
     connection.register("marts", pa.Table.from_pylist(marts))
     connection.execute("delete from landing.marts")
     connection.execute("insert into landing.marts by name select * from marts")
+    connection.execute("delete from landing.begun")
+    failpoint("build.finishing")
     connection.execute("commit")
 
 
@@ -322,6 +365,10 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         exit_code = process.wait()
     action = f"see {log}, or run again with --verbose; nothing was published"
     output_text = said.read_text(errors="replace")
+    if exit_code < 0:
+        raise BuildFailed(
+            f"dbt was ended by signal {-exit_code}, as happens where memory is short", f"run again; {action}"
+        )
     if exit_code != 0 or not results_file.exists():
         last_words = mask_addresses(" ".join(output_text.split()[-80:]))
         raise BuildFailed(f"dbt ended with exit code {exit_code}: {last_words}", action, output_text)
@@ -335,7 +382,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
 def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> BuildFailed:
     """Name the tests and models that failed; the details have what dbt said, and some rows of each failed test."""
     names, parts = [], []
-    with duckdb.connect(settings.work_database) as connection:
+    with open_work(settings) as connection:
         connection.execute("set TimeZone = 'UTC'")
         for failure in failures[:10]:
             message = " ".join((failure["message"] or "").split())[:500]

@@ -15,7 +15,14 @@ from flows.cli_options import HomeOption, print_csv
 from flows.cli_options import make_settings as _make_settings
 from flows.cli_options import say as _say
 from flows.privacy_cli import erase
-from flows.problems import ActionableError, WrongUsageError, mask_addresses
+from flows.problems import (
+    ActionableError,
+    CannotWriteError,
+    WrongUsageError,
+    find_write_problem,
+    mask_addresses,
+    remedy_of,
+)
 from flows.suppression_cli import suppression_app
 
 if TYPE_CHECKING:
@@ -28,8 +35,9 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """
 Exit codes: 0 done and, for a run, published. 1 failed; nothing was published. 2 wrong usage. 3 another run is active.
-4 published, but the files under exports/ could not be written. 130 interrupted. What to do next is on standard error,
-more with --verbose.
+4 published, but the files under exports/ could not be written. 5 what has landed is damaged, and its raw files are not
+in the inbox; nothing was published. 6 cannot write: no room, or no permission. 130 interrupted. What to do next is on
+standard error, more with --verbose.
 """
 
 VERBOSE = "--verbose"
@@ -110,28 +118,43 @@ def run(
     verbose: Annotated[bool, typer.Option(help="Show Prefect's log lines, and whole tracebacks.")] = False,
 ) -> None:
     """Land what is new in the inbox, build, test, publish and export; end with the bounces report."""
-    from flows.lock import check_lock
+    from flows.lock import check_lock, find_active_run
     from flows.prefect_server import set_environment, use_server
+    from flows.room import check_room, find_shortage
 
     settings = _make_settings(home, inbox_directory=inbox)
     if not wait:
         check_lock(settings)
+    elif active := find_active_run(settings):
+        _say(f"waiting for another run: {active}")
+    check_room(settings)
     set_environment(settings, verbose=verbose)
-    with use_server(settings):
-        from flows.daily import daily
+    try:
+        with use_server(settings):
+            from flows.daily import daily
 
-        result = daily(
-            home=settings.root,
-            full_refresh=full_refresh,
-            report_days=settings.report_days,
-            suppression_policy=settings.suppression_policy,
-            inbox=settings.inbox,
-            wait=wait,
-        )
+            result = daily(
+                home=settings.root,
+                full_refresh=full_refresh,
+                report_days=settings.report_days,
+                suppression_policy=settings.suppression_policy,
+                inbox=settings.inbox,
+                wait=wait,
+            )
+    except Exception as error:
+        # Prefect's server fails in ways of its own, or does not start, when its database cannot be written
+        is_vague = type(error) is ActionableError or not isinstance(error, ActionableError)
+        if is_vague and (shortage := find_shortage(settings)):
+            raise CannotWriteError(
+                f"the run failed, as the home {settings.root} cannot be written to: {shortage}",
+                "make room there, then run again: it goes on where this one was",
+            ) from error
+        raise
     _print_run(settings, result)
 
 
 def _print_run(settings: "Settings", result: "RunResult") -> None:
+    from flows.export import hold_readable
     from flows.report import Selection, choose_period, open_published
     from flows.report import report as make_report
     from flows.restatements import count_restated
@@ -152,6 +175,8 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
         _say(f"could not be read, and will be tried again: {file.source_file}: {file.message}")
     for folder in result.unknown_folders:
         _say(f"passed over: no source is called {folder!r}")
+    for note in result.build.notes:
+        _say(f"note: {note}")
     if result.build.is_built:
         print(
             f"Built     {result.build.files:,} files into {result.build.models} models,"
@@ -161,15 +186,15 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
             _say(f"warning: {warning}")
     else:
         print("Built     nothing: there is nothing new")
-    with open_published(settings.published_database) as connection:
-        restated = count_restated(connection)
     print(f"Published {show_plainly(str(settings.published_database))}")
-    print(f"Restated  {_describe_restated(*restated)}")
-    print(f"Exported  {len(result.exports)} files to {show_plainly(str(settings.exports))}\n")
-    database = settings.published_database
-    first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
-    selection = Selection(first_day, last_day)
-    _print_report(selection, make_report(database, selection), limit=TABLE_ROWS)
+    with hold_readable(settings) as database:
+        with open_published(database) as connection:
+            print(f"Restated  {_describe_restated(*count_restated(connection))}")
+        print(f"Exported  {len(result.exports)} files to {show_plainly(str(settings.exports))}\n")
+        first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
+        selection = Selection(first_day, last_day)
+        table = make_report(database, selection)
+    _print_report(selection, table, limit=TABLE_ROWS)
 
 
 def _describe_restated(figures: int, days: int) -> str:
@@ -341,9 +366,9 @@ def status(
             f" {published.differences:,} unaccounted for (marts.ops_reconciliation)"
         )
         console.print(f"Restated   {_describe_restated(published.restated_figures, published.restated_days)}")
-    built = "unknown while a run is active" if found.landed_not_built is None else f"{found.landed_not_built:,}"
     console.print(
-        f"Waiting    {found.files_in_inbox_not_landed:,} files to be landed, {built} landed files to be built"
+        f"Waiting    {found.files_in_inbox_not_landed:,} files to be landed,"
+        f" {found.landed_not_published:,} landed files to be published"
     )
     if found.active_run:
         console.print(f"Running    {found.active_run}")
@@ -509,6 +534,12 @@ def main() -> None:
         if is_verbose:
             _say(traceback.format_exc(), keep_lines=True)
         words = (str(error) or "no message", *getattr(error, "__notes__", ()))
+        if number := find_write_problem(error):
+            _fail(
+                f"bouncehouse: cannot write: {mask_addresses(_one_line(', '.join(words)))}",
+                f"{remedy_of(number)}; then try again. What was published stays whole",
+                CannotWriteError.exit_code,
+            )
         _fail(
             f"bouncehouse: {type(error).__name__}: {mask_addresses(_one_line(', '.join(words)))}",
             "nothing was published; run again with --verbose for the traceback, and report it if it stays",

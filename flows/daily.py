@@ -24,7 +24,7 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic import Field
 
 from flows.build import BuildResult, build, find_build_id
-from flows.export import export_all
+from flows.export import export_all, hold_readable
 from flows.landing import (
     Arrival,
     Arrivals,
@@ -37,7 +37,7 @@ from flows.landing import (
     remember,
 )
 from flows.lock import hold_lock
-from flows.problems import ActionableError, NotExportedError, WrongUsageError, mask_addresses
+from flows.problems import CANNOT_WRITE, ActionableError, NotExportedError, WrongUsageError, mask_addresses
 from flows.publish import publish, published_build_id
 from flows.report import Selection, choose_period, report
 from flows.settings import Settings
@@ -106,7 +106,9 @@ def describe_failure(name: str, error: ActionableError) -> str:
 
 
 def _is_io_error(_task: Any, _task_run: Any, state: Any) -> bool:
-    return isinstance(state.result(raise_on_failure=False), OSError)
+    error = state.result(raise_on_failure=False)
+    # a full or read-only disk is none that goes away within seconds
+    return isinstance(error, OSError) and error.errno not in CANNOT_WRITE
 
 
 @task(retries=3, retry_delay_seconds=[1, 5, 15], retry_condition_fn=_is_io_error, cache_policy=NO_CACHE)
@@ -266,19 +268,19 @@ def describe_loads(loads: Sequence[Load], unreadable: Sequence[Unreadable]) -> s
 
 def describe_audit(built: BuildResult) -> str:
     """Markdown: what was built and tested, and the tests that warn."""
+    notes = "".join(f"\n- {escape_markdown(note)}" for note in built.notes)
     if not built.is_built:
-        return "Nothing new: no landed file waited to be built."
+        return f"Nothing new: no landed file waited to be built.\n{notes}"
     warnings = "\n".join(f"- {escape_markdown(warning)}" for warning in built.warnings) or "No test warns."
-    return (
-        f"{built.files} files, {built.models} models, {built.tests} tests passed, {built.seconds:.1f} s.\n\n{warnings}"
-    )
+    counts = f"{built.files} files, {built.models} models, {built.tests} tests passed, {built.seconds:.1f} s."
+    return f"{counts}\n\n{warnings}\n{notes}"
 
 
 def describe_report(settings: Settings) -> str:
     """Markdown: the first rows of the bounces report by From domain over the days that the exports cover."""
-    database = settings.published_database
-    first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
-    selection = Selection(first_day, last_day)
-    table = report(database, selection).drop_columns(["sample_message"])
+    with hold_readable(settings) as database:
+        first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
+        selection = Selection(first_day, last_day)
+        table = report(database, selection).drop_columns(["sample_message"])
     rows = [list(row.values()) for row in table.slice(0, TOP_ROWS).to_pylist()]
     return f"{escape_markdown(selection.describe())}\n\n{make_markdown_table(table.column_names, rows)}"

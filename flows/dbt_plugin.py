@@ -1,9 +1,12 @@
 """What dbt-duckdb loads by `plugins` in profiles.yml: functions that the models need and SQL cannot write."""
 
+from typing import Any
+
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
 from flows import addresses
+from flows.failpoints import failpoint
 
 
 class Plugin(BasePlugin):
@@ -11,3 +14,6 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         addresses.register(conn)
+
+    def configure_cursor(self, cursor: Any) -> None:
+        failpoint("build.node")

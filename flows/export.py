@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ import pyarrow.compute as pc
 import xlsxwriter
 
 from flows import __version__
-from flows.problems import ActionableError
+from flows.failpoints import failpoint
+from flows.problems import ActionableError, CannotWriteError
 from flows.report import BounceClass, Grouping, Selection, choose_period, open_published, report
 from flows.settings import Settings
 from flows.tables import show_plainly
@@ -200,7 +202,7 @@ def replace_file(path: Path, mode: int = 0o600) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
-        raise ActionableError(
+        raise CannotWriteError(
             f"cannot write to the folder {path.parent}: {error.strerror}", "choose another place, or free this one"
         ) from error
     os.close(handle)
@@ -210,9 +212,11 @@ def replace_file(path: Path, mode: int = 0o600) -> Iterator[Path]:
         temporary.chmod(mode)  # DuckDB's writer makes its file anew
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
+        failpoint("export.written")
         temporary.replace(path)
+        failpoint("export.renamed")
     except OSError as error:
-        raise ActionableError(f"cannot write {path}: {error.strerror}", "free the place, then try again") from error
+        raise CannotWriteError(f"cannot write {path}: {error.strerror}", "free the place, then try again") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -319,10 +323,38 @@ def export_all(settings: Settings) -> list[Path]:
 
     The reports cover `report_days` days up to the newest data.
     """
+    for leftover in settings.exports.glob(".*.tmp"):  # of a killed run: there is one at a time
+        leftover.unlink(missing_ok=True)
+    with hold_readable(settings) as database:
+        return _export_all(settings, database)
+
+
+@contextmanager
+def hold_readable(settings: Settings) -> Iterator[Path]:
+    """Give the published database, or a copy of it while a client has it open for writing and locks out all others.
+
+    As long as the block runs no client can open it for writing.
+    """
     database = settings.published_database
+    try:
+        held = duckdb.connect(database, read_only=True)
+    except duckdb.Error as error:
+        if "Could not set lock" not in str(error):
+            raise
+        copy = settings.state / f"{database.stem}.copy{database.suffix}"
+        shutil.copyfile(database, copy)
+        try:
+            yield copy
+        finally:
+            copy.unlink()
+        return
+    with held:
+        yield database
+
+
+def _export_all(settings: Settings, database: Path) -> list[Path]:
     mode = 0o666 & ~settings.umask
     first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
-
     reports = [
         make_report_export(
             database,

@@ -1,6 +1,6 @@
 """Publish the tested marts: copy them to a new file and swap it in by rename, so that readers see one whole state."""
 
-import os
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,11 +10,18 @@ from flows import __version__, restatements, rules
 from flows.build import find_build_id
 from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
+from flows.failpoints import failpoint
+from flows.landing.loads import sync
+from flows.problems import ActionableError
 from flows.settings import Settings
 from flows.sql import quote, text
+from flows.work import is_damage, set_aside
 
 STORAGE_VERSION = "v1.2.0"
 """The oldest DuckDB that can read the published file."""
+
+NOTE_NAME = "published.json"
+"""In `state/`: which build was published, and size, time and inode of the file."""
 
 PAST_LISTS = {
     "suppressed_at": "fct_suppression_events",
@@ -24,12 +31,42 @@ PAST_LISTS = {
 
 
 def published_build_id(settings: Settings) -> str | None:
-    """Give the build that the published file was copied from; None where nothing is published."""
-    if not settings.published_database.exists():
+    """Give the build that the published file was copied from.
+
+    None where nothing is published, or what is there is not the file as it was published: cut, written over or changed
+    by a client. Does not open it where a note tells, as a client that may write locks out all others.
+    """
+    try:
+        stamp = _stamp(settings.published_database)
+    except FileNotFoundError:
         return None
-    with duckdb.connect(settings.published_database, read_only=True) as connection:
-        row = connection.execute("select build_id from marts.ops_publication").fetchone()
+    if _wal(settings.published_database).exists():
+        return None
+    try:
+        note = json.loads((settings.state / NOTE_NAME).read_text())
+        return str(note["build_id"]) if note["stamp"] == stamp else None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # published by a bouncehouse that wrote none, or state/ was removed
+    try:
+        with duckdb.connect(settings.published_database, read_only=True) as connection:
+            row = connection.execute("select build_id from marts.ops_publication").fetchone()
+    except duckdb.Error:
+        return None
     return str(row[0]) if row else None
+
+
+def _remove(database: Path) -> None:
+    for path in (database, _wal(database)):
+        path.unlink(missing_ok=True)
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def publish(settings: Settings) -> Path:
@@ -45,18 +82,43 @@ def publish(settings: Settings) -> Path:
     published_at = datetime.now(UTC).replace(tzinfo=None)
     target = settings.published_database
     temporary = target.with_name(f".{target.name}.new")
-    for leftover in (temporary, temporary.with_name(temporary.name + ".wal")):
-        leftover.unlink(missing_ok=True)
+    _remove(temporary)  # of a killed run
+    try:
+        _copy(settings, build_id, published_at, temporary)
+    except duckdb.Error as error:
+        _remove(temporary)  # where the disk is full, it is what fills it
+        if not is_damage(error):
+            raise
+        raise ActionableError(
+            f"nothing was published: {set_aside(settings, 'damaged', str(error).splitlines()[0])}", "run again"
+        ) from error
+    sync(temporary)
+    failpoint("publish.written")
+    # of a client that wrote into the old file and was killed: DuckDB would apply it to the new one
+    _wal(target).unlink(missing_ok=True)
+    temporary.replace(target)
+    failpoint("publish.renamed")
+    sync(target.parent)
+    settings.state.mkdir(parents=True, exist_ok=True)
+    note = settings.state / f"{NOTE_NAME}.tmp"
+    note.write_text(json.dumps({"build_id": build_id, "stamp": _stamp(target)}))
+    note.replace(settings.state / NOTE_NAME)
+    return target
+
+
+def _copy(settings: Settings, build_id: str, published_at: datetime, target: Path) -> None:
+    """Write the marts, with all that readers need beside them, to a new database file."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
         connection.execute(f"attach {text(settings.work_database)} as work (read_only)")
-        connection.execute(f"attach {text(temporary)} as published (storage_version {text(STORAGE_VERSION)})")
+        connection.execute(f"attach {text(target)} as published (storage_version {text(STORAGE_VERSION)})")
         connection.execute("create schema published.marts")
         # as the build that was just run declares them
         marts = connection.execute("select distinct mart from work.landing.marts order by mart").fetchall()
         for (mart,) in marts:
             connection.execute(f"create table published.marts.{quote(mart)} as select * from work.marts.{quote(mart)}")
+            failpoint("publish.copied")
         restatements.keep_restatements(connection, settings, build_id=build_id, published_at=published_at)
         connection.execute("use published")
         _copy_comments(connection)
@@ -78,10 +140,6 @@ def publish(settings: Settings) -> Path:
         )
         connection.execute("use memory")
         connection.execute("detach published")
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(target)
-    return target
 
 
 def _past_list(macro: str, ledger: str) -> str:

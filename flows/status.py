@@ -8,8 +8,7 @@ from typing import Any
 
 import duckdb
 
-from flows.build import waiting
-from flows.landing import Arrivals, InboxMissing, find_arrivals
+from flows.landing import Arrivals, InboxMissing, find_arrivals, read_loads
 from flows.lock import find_active_run
 from flows.report import open_published
 from flows.restatements import count_restated
@@ -55,7 +54,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Status:
-    """`landed_not_built` is None while a run has the private database; `active_run` says who."""
+    """`landed_not_published` counts files. `active_run` says who works on the home, if anybody does."""
 
     home: Path
     published: Publication | None
@@ -63,22 +62,22 @@ class Status:
     has_inbox: bool
     files_in_inbox_not_landed: int
     unreadable: list[str]
-    landed_not_built: int | None
+    landed_not_published: int
     active_run: str | None
 
 
 def find_status(settings: Settings) -> Status:
-    """Look at the home without changing it; works before the first run too."""
+    """Look at the home without changing it; works before the first run too, and while one is active.
+
+    Never opens the private database: a run that wants it at that moment would fail.
+    """
     try:
-        arrivals = find_arrivals(settings)
+        arrivals = find_arrivals(settings, is_tidied=False)
     except InboxMissing:
         arrivals = Arrivals()
     waiting_by_source = Counter(arrival.source_name for arrival in arrivals.files)
-    publication, known = _read_published(settings)
-    try:
-        landed_not_built = waiting(settings)
-    except duckdb.IOException:  # a run has the private database, and DuckDB lets no second process in
-        landed_not_built = None
+    publication, known, published = _read_published(settings)
+    landed = {load.file_digest for load in read_loads(settings)}
     names = [name for name in (*SOURCES, ACTIONS) if name in known or name in waiting_by_source]
     sources = [
         replace(known.get(name, SourceStatus(name)), waiting_files=waiting_by_source[name])
@@ -91,14 +90,15 @@ def find_status(settings: Settings) -> Status:
         has_inbox=settings.inbox.is_dir(),
         files_in_inbox_not_landed=len(arrivals.files),
         unreadable=[f"{file.source_file}: {file.message}" for file in arrivals.unreadable],
-        landed_not_built=landed_not_built,
+        landed_not_published=len(landed - published),
         active_run=find_active_run(settings),
     )
 
 
-def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, SourceStatus]]:
+def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, SourceStatus], set[str]]:
+    """The publication, its sources by name, and the digests of its files."""
     if not settings.published_database.exists():
-        return None, {}
+        return None, {}, set()
     with open_published(settings.published_database) as connection:
         publication: tuple[Any, ...] | None = connection.execute(
             """
@@ -137,10 +137,12 @@ def _read_published(settings: Settings) -> tuple[Publication | None, dict[str, S
         ).fetchall()
         restated = count_restated(connection)
         differences = _count_differences(connection)
+        digests = connection.execute("select distinct file_digest from marts.ops_loads").fetchall()
     sources = {source[0]: SourceStatus(*source) for source in rows}
+    known = {digest for (digest,) in digests}
     if publication is None:
-        return None, sources
-    return Publication(*(*publication, *restated, differences)), sources
+        return None, sources, known
+    return Publication(*(*publication, *restated, differences)), sources, known
 
 
 def _count_differences(connection: duckdb.DuckDBPyConnection) -> int:

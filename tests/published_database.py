@@ -19,7 +19,7 @@ SCHEMA = """
         rejected_count bigint, ignored_count bigint, duplicate_count bigint, last_landed_at timestamp
     );
     create table marts.ops_loads (
-        source_name varchar, source_file varchar, is_complete boolean, records_landed bigint, records_rejected bigint
+        source_name varchar, source_file varchar, file_digest varchar, is_complete boolean, records_landed bigint, records_rejected bigint
     );
     create table marts.ops_publication as
     select
@@ -127,7 +127,7 @@ def make_published(
         ])  # fmt: skip
         if data_through_at is not None:
             _insert(connection, "ops_sources", [["kumomta", data_through_at, 10, 2, 12, 1, 1, 0, data_through_at]])
-            _insert(connection, "ops_loads", [["kumomta", "a", True, 11, 0], ["kumomta", "b", False, 0, 1]])
+            _insert(connection, "ops_loads", [["kumomta", "a", "d1", True, 11, 0], ["kumomta", "b", "d2", False, 0, 1]])
         _insert(connection, "fct_bounces", [_make_row(bounce) for bounce in bounces])
         _insert(connection, "fct_non_deliveries", [_make_row(row) for row in non_deliveries])
         _insert(connection, "dim_suppressed_addresses", [

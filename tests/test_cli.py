@@ -226,7 +226,7 @@ def test_status_works_before_and_after_publishing(home):
     found = json.loads(run_command("status", "--home", home, "--json").stdout)
     assert found["published"]["rule_set_version"] == "abc123"
     assert found["files_in_inbox_not_landed"] == 1
-    assert found["landed_not_built"] == 0
+    assert found["landed_not_published"] == 0
     assert found["active_run"] is None
     (source,) = found["sources"]
     assert (source["source_name"], source["waiting_files"], source["files"]) == ("kumomta", 1, 2)

@@ -2,10 +2,8 @@
 
 import gzip
 import itertools
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -159,61 +157,12 @@ def test_file_landed_while_a_build_ran_is_built_by_the_next(tmp_path: Path, logs
     last.write_bytes(kept)
     [load] = land_all(settings)
     assert process.wait() == 0
-    assert build.waiting(settings) == 1
     assert run_all(settings).result.files == 1
     [(events,)] = marts.read(
         settings.published_database,
         f"select staged_event_count from marts.ops_loads where file_digest = '{load.file_digest}'",
     )
     assert events == load.records_landed
-
-
-def test_killed_run_is_finished_by_the_next(tmp_path: Path, logs: Logs, generated: Warehouse) -> None:
-    """Invariant 3: SIGKILL at moments spread over landing, build and publication, each followed by another run."""
-    home = tmp_path / "home"
-    command = [
-        sys.executable,
-        "-c",
-        "from flows.cli import main; main()",
-        "run",
-        "--home",
-        str(home),
-        "--inbox",
-        str(logs.folder),
-    ]
-    environment = {**os.environ, "NO_COLOR": "1"}
-    for moment in ("landing", "building", "built"):
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        wait_for(moment, home, process)
-        # the whole group: dbt too dies in mid-build
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        database = home / "bouncehouse.duckdb"
-        if database.exists():  # what readers find is whole
-            assert marts.differences(generated.database, database) == {}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    assert marts.differences(generated.database, home / "bouncehouse.duckdb") == {}
-    exported = (home / "exports" / "bounces_by_from_domain.csv").read_text()
-    assert exported.count("\n") > 5
-
-
-def wait_for(moment: str, home: Path, process: subprocess.Popen[bytes]) -> None:
-    """Return when the run has come to the moment (or has ended, where the machine is faster than the test)."""
-    target = home / "state" / "dbt"
-    signs = {
-        "landing": lambda: len(list((home / "landing").rglob("*.json"))) > 3,
-        "building": lambda: (target / "run" / "bouncehouse" / "models" / "marts" / "core").exists(),
-        "built": lambda: (target / "results.json").exists(),
-    }
-    if moment == "built":
-        (target / "results.json").unlink(missing_ok=True)
-    if moment == "building":
-        shutil.rmtree(target / "run", ignore_errors=True)
-    deadline = time.monotonic() + 120
-    while not signs[moment]() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
 
 
 def test_failed_test_publishes_nothing_and_names_the_rows(tmp_path: Path, logs: Logs) -> None:
@@ -231,7 +180,6 @@ def test_failed_test_publishes_nothing_and_names_the_rows(tmp_path: Path, logs: 
     assert "records_read = 1" in failure.value.details
     assert "\n" not in failure.value.cause
     assert before.database.read_bytes() == published
-    assert build.waiting(settings) > 0
 
 
 def test_files_that_are_no_logs_are_told_and_stop_nothing(tmp_path: Path, logs: Logs) -> None:

@@ -1,5 +1,6 @@
 """Landing: raw log files to Parquet, each content once, with every record landed or rejected."""
 
+from flows.landing.damage import LandingDamagedError, find_damages, set_unreadable_aside
 from flows.landing.inbox import (
     Arrival,
     Arrivals,
@@ -20,13 +21,16 @@ __all__ = [
     "Arrivals",
     "InboxMissing",
     "Known",
+    "LandingDamagedError",
     "Load",
     "Outcome",
     "Unreadable",
     "find_actions",
     "find_arrivals",
+    "find_damages",
     "land_file",
     "land_files",
     "read_loads",
     "remember",
+    "set_unreadable_aside",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flows.failpoints import failpoint
 from flows.landing.content import describe_mode
 from flows.landing.loads import Landed, Load
 from flows.landing.temporary import remove_leftovers
@@ -63,13 +64,15 @@ class Arrivals:
     unchanged_count: int = 0
 
 
-def find_arrivals(settings: Settings) -> Arrivals:
+def find_arrivals(settings: Settings, *, is_tidied: bool = True) -> Arrivals:
     """Files under `inbox/<source>/` and `actions/` that may be new, sorted by source and name.
 
     Passed over are hidden names and those of unfinished copies (`UNFINISHED`), and files that the cache knows to be
-    landed and unchanged. What a killed run left half-written is removed first. Raises `InboxMissing`.
+    landed and unchanged. What a killed run left half-written is removed first, unless the home is only to be looked at
+    (`is_tidied`). Raises `InboxMissing`.
     """
-    remove_leftovers(settings)
+    if is_tidied:
+        remove_leftovers(settings)
     further = read_sources(settings)
     if not settings.inbox.is_dir() and not any(further.of(source_name).folders for source_name in SOURCES):
         raise InboxMissing(
@@ -204,6 +207,7 @@ def remember(settings: Settings, outcomes: Iterable[tuple[Arrival, Load | Known 
         if arrival.is_settled and not isinstance(outcome, Unreadable):
             seen[arrival.source_file] = (arrival.stamp, outcome.file_digest)
     settings.state.mkdir(parents=True, exist_ok=True)
-    fresh = settings.state / f"seen.json.{os.getpid()}.tmp"
+    fresh = settings.state / "seen.json.tmp"
     fresh.write_text(json.dumps({"files": seen}), encoding="utf-8")
+    failpoint("landing.seen_written")
     fresh.replace(settings.state / "seen.json")

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.failpoints import failpoint
 from flows.landing import (
     actions,
     dsn,
@@ -533,6 +534,7 @@ def publish(settings: Settings, landed: Landed, loads: list[Load], temporary: Pa
     for path in (temporary / "landing.parquet", temporary / "rejects.parquet"):
         if path.exists():
             sync(path)
+    failpoint("landing.written")
     with hold_lock(settings, exclusive=True, kind="publish"):
         landed.refresh()
         known = {load.file_digest for load in loads if landed.find(load.file_digest)}
@@ -541,11 +543,14 @@ def publish(settings: Settings, landed: Landed, loads: list[Load], temporary: Pa
         if any(load.records_rejected for load in loads):
             (temporary / "rejects.parquet").replace(rejects)
             sync(rejects.parent)
+            failpoint("landing.rejects_named")
         else:
             rejects.unlink(missing_ok=True)  # of an earlier try that was killed before it was counted
         landing = landing_path(settings, source_name, name)
         (temporary / "landing.parquet").replace(landing)
         sync(landing.parent)
+        failpoint("landing.records_named")
         record.replace(load_path(settings, source_name, name))
         sync(landing.parent)
+    failpoint("landing.recorded")
     return known

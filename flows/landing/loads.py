@@ -6,8 +6,8 @@ A file has its own record, or shares one, as it shares the Parquet file, with th
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,6 +43,14 @@ class Load:
     def landing_name(self) -> str:
         """What the files that hold its records are called."""
         return self.pack or self.file_digest
+
+
+LOAD_FIELDS = {field.name for field in fields(Load)}
+
+
+def make_load(record: Mapping[str, object]) -> Load:
+    """Read a load record; what a later version says in it beyond what is known here is passed over."""
+    return Load(**{name: value for name, value in record.items() if name in LOAD_FIELDS})  # type: ignore[arg-type]
 
 
 def name_pack(digests: Iterable[str]) -> str:
@@ -106,8 +114,8 @@ class Landed:
 def find_single(settings: Settings, source_name: str, digest: str) -> Load | None:
     """The load of a content that was landed by itself, if it is whole."""
     try:
-        load = Load(**json.loads(load_path(settings, source_name, digest).read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+        load = make_load(json.loads(load_path(settings, source_name, digest).read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
         return None
     return load if is_whole(settings, [load]) else None
 
@@ -117,14 +125,14 @@ def read_pack(path: Path) -> tuple[Load, ...]:
     try:
         status = path.stat()
         return parse_pack(path, (status.st_size, status.st_mtime_ns, status.st_ino))
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return ()
 
 
 @lru_cache(maxsize=1024)
 def parse_pack(path: Path, stamp: tuple[int, int, int]) -> tuple[Load, ...]:
     """As `read_pack`, once for each `stamp`: a pack's record holds thousands of loads and never changes."""
-    return tuple(Load(**load) for load in json.loads(path.read_bytes())["loads"])
+    return tuple(make_load(load) for load in json.loads(path.read_bytes())["loads"])
 
 
 def is_whole(settings: Settings, loads: Iterable[Load]) -> bool:

@@ -1,5 +1,6 @@
 """Decisions of administrators, written down: a JSON line each in `<home>/actions/`, which the next run lands."""
 
+import errno
 import fcntl
 import json
 import os
@@ -11,7 +12,9 @@ from uuid import uuid4
 
 from flows.addresses import normal_form
 from flows.erasure.pseudonyms import read_pseudonyms
-from flows.problems import ActionableError, WrongUsageError
+from flows.failpoints import failpoint
+from flows.landing.loads import sync
+from flows.problems import CannotWriteError, WrongUsageError, remedy_of
 from flows.settings import Settings
 from flows.sql import text
 
@@ -72,20 +75,23 @@ def append_record(settings: Settings, record: dict[str, str | float]) -> Path:
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line
-            written = os.write(descriptor, line)
-            os.fsync(descriptor)
+            failpoint("actions.opened")
+            try:
+                if os.write(descriptor, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                failpoint("actions.written")
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+            sync(settings.actions)
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise ActionableError(
-            f"cannot write the action to {path}: {error.strerror}",
-            "nothing was recorded; make room or allow writing there",
+        raise CannotWriteError(
+            f"cannot write the action to {path}: {error.strerror}; nothing was recorded",
+            f"{remedy_of(error.errno)}; then give it again",
         ) from error
-    if written != len(line):
-        raise ActionableError(
-            f"only {written} of {len(line)} bytes of the action fitted into {path}",
-            "make room, then give the action again",
-        )
     return path
 
 

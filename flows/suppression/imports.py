@@ -16,7 +16,6 @@ What a file of each vendor looks like (pages of their documentation, read 2026):
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
@@ -29,6 +28,8 @@ import duckdb
 
 from flows.dbt_macros import read_macros
 from flows.export import replace_file
+from flows.failpoints import failpoint
+from flows.landing.loads import sync
 from flows.problems import ActionableError, WrongUsageError
 from flows.settings import Settings
 from flows.sql import text
@@ -441,9 +442,6 @@ def write(connection: duckdb.DuckDBPyConnection, settings: Settings, *, by: str,
             ) to {text(str(temporary))} (format json, compression none)
             """
         )
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        failpoint("actions.import_written")
+    sync(path.parent)
     return path
