@@ -275,6 +275,7 @@ def test_nothing_of_a_log_has_become_a_path(ran: Ran) -> None:
         assert re.fullmatch(r"(pack-)?[0-9a-f]{64}\.(json|parquet)", path.name)
 
 
+@pytest.mark.torture
 def test_a_failing_build_names_step_and_test_and_masks_the_rows(ran: Ran) -> None:
     """An event that a hand has put on a record makes a data test fail, and its rows hold an address."""
     with duckdb.connect(ran.home / "work.duckdb") as connection:

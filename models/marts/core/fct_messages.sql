@@ -214,7 +214,9 @@ select
     end as undelivered_at,
     case
         when outcome = 'in_flight'
-            then last_attempt_at + interval 1 second * cast(round(60 * interval_minutes * growth_factor) as bigint)
+            -- doubled sixty times it is beyond all numbers: ten years are as good as never
+            then last_attempt_at
+                + interval 1 second * cast(least(round(60 * interval_minutes * growth_factor), 315360000) as bigint)
     end as next_resend_at,
     has_complaint,
     has_linked_report,

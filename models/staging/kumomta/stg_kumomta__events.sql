@@ -88,7 +88,7 @@ select
     id as message_id,
     -- the outcome is logged before the counter moves on
     case
-        when event_type in ('delivered', 'deferred', 'bounced') then try_cast(num_attempts as integer) + 1
+        when event_type in ('delivered', 'deferred', 'bounced') then try(try_cast(num_attempts as integer) + 1)
     end as attempt_number,
     recipient_address as recipient,
     {{ normal_address('sender') }} as envelope_sender,
