@@ -19,6 +19,7 @@ from flows import landing, rules
 from flows.dbt_project import find_project_directory
 from flows.landing import loads
 from flows.problems import ActionableError
+from flows.retained import TABLES, Retained, find_retained, select_retained
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sources import read_sources
 
@@ -66,6 +67,8 @@ class Versions:
     """Digest of the rules; when it moves, every message is derived and judged again."""
     suppression_settings: str
     """What puts an address on the list, as JSON; when it moves, the lists are derived again."""
+    retained: int
+    """Number of what is retained of dropped messages; when it moves, what is derived from all events is made again."""
 
 
 def find_versions(settings: Settings) -> Versions:
@@ -80,7 +83,13 @@ def find_versions(settings: Settings) -> Versions:
                 digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update(json.dumps(read_sources(settings).variables, sort_keys=True).encode())
     suppression_settings = json.dumps(settings.suppression_variables, sort_keys=True)
-    return Versions(digest.hexdigest()[:16], rules.rule_set_version(project), suppression_settings)
+    retained = find_retained(settings)
+    return Versions(
+        digest.hexdigest()[:16],
+        rules.rule_set_version(project),
+        suppression_settings,
+        retained.number if retained else 0,
+    )
 
 
 def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
@@ -91,10 +100,15 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
     """
     started = time.perf_counter()
     versions = find_versions(settings)
-    landed = landing.read_loads(settings)
+    retained = find_retained(settings)
+    landed = find_kept(settings, retained)
+    if find_work_state(settings).retained != versions.retained:
+        # it holds what was dropped, or was put back from before: flows/retention.py did not get to it
+        remove_work(settings)
     with duckdb.connect(settings.work_database) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        _create_state(connection)
+        create_state(connection)
+        connection.execute("update landing.work_state set retained = ?", [versions.retained])
         built_with = _read_versions(connection)
         if full_refresh or built_with is None or built_with.project != versions.project:
             # from here until the build is finished the tables are of mixed ages, and the missing version says so
@@ -104,7 +118,8 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
         batch = [load for load in landed if load.file_digest not in finished]
         if not batch and not full_refresh and built_with == versions:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started)
-        _show_batch(connection, settings, batch)
+        connection.execute("update landing.work_state set is_settled = false")
+        _show_batch(connection, settings, batch, retained)
         rules.install(connection, find_project_directory())
     is_retouched = built_with is not None and not full_refresh and built_with.rule_set != versions.rule_set
     results = _run_dbt(settings, versions, full_refresh=full_refresh, is_retouched=is_retouched)
@@ -128,11 +143,11 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
 
 def waiting(settings: Settings) -> int:
     """Count the landed files that no finished build has taken in."""
-    digests = {load.file_digest for load in landing.read_loads(settings)}
+    digests = {load.file_digest for load in find_kept(settings, find_retained(settings))}
     if not settings.work_database.exists():
         return len(digests)
     with duckdb.connect(settings.work_database) as connection:
-        _create_state(connection)
+        create_state(connection)
         return len(
             digests - {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
         )
@@ -143,12 +158,52 @@ def find_build_id(settings: Settings) -> str | None:
     if not settings.work_database.exists():
         return None
     with duckdb.connect(settings.work_database) as connection:
-        _create_state(connection)
+        create_state(connection)
         row = connection.execute("select build_id from landing.builds order by finished_at desc limit 1").fetchone()
     return str(row[0]) if row else None
 
 
-def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
+@dataclass(frozen=True)
+class WorkState:
+    """What is known of `work.duckdb`: with which retained tables its own go, and if a finished build left them."""
+
+    retained: int = 0
+    is_settled: bool = False
+    versions: Versions | None = None
+
+
+def find_work_state(settings: Settings) -> WorkState:
+    """Look into `work.duckdb`; where there is none, it goes with whatever is retained."""
+    if not settings.work_database.exists():
+        retained = find_retained(settings)
+        return WorkState(retained.number if retained else 0)
+    with duckdb.connect(settings.work_database) as connection:
+        create_state(connection)
+        row = connection.execute("select retained, is_settled from landing.work_state").fetchone()
+        retained_number, is_settled = row or (0, False)
+        return WorkState(retained_number, is_settled, _read_versions(connection))
+
+
+def remove_work(settings: Settings) -> None:
+    """Remove `work.duckdb`; the next build makes it anew from landing."""
+    for path in (settings.work_database, settings.work_database.with_name(settings.work_database.name + ".wal")):
+        path.unlink(missing_ok=True)
+
+
+def find_kept(settings: Settings, retained: Retained | None) -> list[landing.Load]:
+    """The landed files whose records are there to be built; `ActionableError` if what stays of others is lost."""
+    dropped = retained.dropped_digests if retained else set()
+    loads = [load for load in landing.read_loads(settings) if load.file_digest not in dropped]
+    if lost := [load.source_file for load in loads if load.dropped_at]:
+        raise ActionableError(
+            f"retention dropped {len(lost)} landed files, among them {lost[0]}, and what it retained of them is gone",
+            f"put {settings.root / 'retained'} back from a backup; without it reports and lists would lose their past",
+        )
+    return loads
+
+
+def create_state(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables in which builds remember what they did, as far as they are missing."""
     connection.execute("create schema if not exists landing")
     connection.execute("create table if not exists landing.built_files (file_digest varchar primary key)")
     connection.execute(
@@ -163,18 +218,30 @@ def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
         )"""
     )
     connection.execute("alter table landing.builds add column if not exists suppression_settings varchar")
+    connection.execute("alter table landing.builds add column if not exists retained bigint")
+    connection.execute(
+        """create table if not exists landing.work_state as
+        select cast(0 as bigint) as retained, exists (select 1 from landing.builds) as is_settled"""
+    )
 
 
 def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
     row = connection.execute(
-        """select project_version, rule_set_version, suppression_settings
+        """select project_version, rule_set_version, suppression_settings, coalesce(retained, 0)
         from landing.builds order by finished_at desc limit 1"""
     ).fetchone()
     return Versions(*row) if row else None
 
 
-def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load]) -> None:
-    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none."""
+def _show_batch(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load], retained: Retained | None
+) -> None:
+    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none.
+
+    What is retained of dropped files is shown beside it, whole, to every build.
+    """
+    for table in TABLES:
+        connection.execute(f"create or replace view landing.retained_{table} as {select_retained(retained, table)}")
     packs: dict[tuple[str, str], list[landing.Load]] = {}
     for load in batch:
         packs.setdefault((load.source_name, load.landing_name), []).append(load)
@@ -249,7 +316,7 @@ def _finish(connection: duckdb.DuckDBPyConnection, versions: Versions, batch: li
     connection.register("batch", pa.table({"file_digest": pa.array((load.file_digest for load in batch), pa.string())}))
     connection.execute("insert or ignore into landing.built_files select distinct file_digest from batch")
     connection.execute(
-        "insert into landing.builds values (?, ?, ?, ?, ?, ?, ?)",
+        "insert into landing.builds values (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             build_id,
             finished_at,
@@ -258,8 +325,10 @@ def _finish(connection: duckdb.DuckDBPyConnection, versions: Versions, batch: li
             versions.rule_set,
             json.loads(versions.suppression_settings)["suppression_policy"],
             versions.suppression_settings,
+            versions.retained,
         ],
     )
+    connection.execute("update landing.work_state set is_settled = true")
     connection.execute("commit")
 
 
@@ -274,6 +343,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         **settings.suppression_variables,
         "rule_set_version": versions.rule_set,
         "is_retouched": is_retouched,
+        "is_rebuilt": full_refresh,
         **read_sources(settings).variables,
     }
     command = [

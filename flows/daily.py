@@ -20,6 +20,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.types.entrypoint import EntrypointType
 from pydantic import Field
 
+from flows import retention
 from flows.build import BuildFailed, BuildResult, build, find_build_id
 from flows.export import export_all
 from flows.landing import (
@@ -50,13 +51,14 @@ ARTIFACT_ROWS = 200
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did: files landed and not readable, folders of no known source, the build, and files exported."""
+    """A run: files landed and not readable, folders of no known source, the build, exports, and what was dropped."""
 
     loads: list[Load]
     unreadable: list[Unreadable]
     unknown_folders: list[str]
     build: BuildResult
     exports: list[Path]
+    dropped: retention.Plan | None = None
 
 
 def _is_io_error(_task: Any, _task_run: Any, state: Any) -> bool:
@@ -69,6 +71,15 @@ def land(settings: Settings, arrivals: Sequence[Arrival]) -> list[Outcome]:
     landed = land_files(settings, arrivals)
     get_run_logger().info("landed %d files of %s", len(landed), arrivals[0].source_name)
     return landed
+
+
+@task(name="retention", cache_policy=NO_CACHE)
+def drop_old(settings: Settings) -> retention.Plan | None:
+    """Drop what is older than the retention period, before the build that must follow."""
+    plan = retention.drop_old(settings)
+    if plan:
+        get_run_logger().info("dropped %d events and %d files older than %s", plan.events, plan.files, plan.cutoff)
+    return plan
 
 
 @task(name="build", cache_policy=NO_CACHE)
@@ -124,6 +135,7 @@ def daily(
         unreadable = [*arrivals.unreadable, *(each for _, each in outcomes if isinstance(each, Unreadable))]
         create_markdown_artifact(describe_loads(loads, unreadable), key="loads", description="Files landed by this run")
         try:
+            dropped = drop_old(settings)
             built = build_models(settings, full_refresh=full_refresh)
         except BuildFailed as failure:
             create_markdown_artifact(escape_markdown(failure), key="audit", description="The build failed")
@@ -139,7 +151,7 @@ def daily(
                 f"published, but the exports could not be written: {error}", "mend that, then run again"
             ) from error
         create_markdown_artifact(describe_report(settings), key="bounces", description="The top of the report")
-        return RunResult(loads, unreadable, arrivals.unknown_folders, built, exports)
+        return RunResult(loads, unreadable, arrivals.unknown_folders, built, exports, dropped)
 
 
 def look_into_inbox(settings: Settings) -> Arrivals:

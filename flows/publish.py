@@ -66,7 +66,18 @@ def publish(settings: Settings) -> Path:
                 cast(? as timestamp) as published_at,
                 rule_set_version,
                 suppression_policy,
-                ? as bouncehouse_version
+                ? as bouncehouse_version,
+                -- the facts of days before this one are not all there, what is counted by day is
+                (
+                    select max(day) + 1
+                    from (
+                        select max(event_date) as day from work.landing.retained_bounce_counts
+                        union all
+                        select max(undelivered_date) as day from work.landing.retained_undelivery_counts
+                        union all
+                        select max(event_date) as day from work.landing.retained_delivery_counts
+                    )
+                ) as facts_from
             from work.landing.builds
             where build_id = ?""",
             [datetime.now(UTC).replace(tzinfo=None), __version__, build_id],

@@ -2,9 +2,9 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SOURCES = (
@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     is_reactivated_on_delivery: bool = Field(
         default=False, description="whether a later delivery takes an address off the list"
     )
+    retention_days: int = Field(
+        default=0, ge=0, description="days after which messages are dropped, by the clock on the wall; 0: never"
+    )
     threads: int | None = Field(default=None, ge=1, description="DuckDB threads while landing; one per core unless set")
     memory_limit: str = Field(default="2GB", description="DuckDB memory limit, in DuckDB's own spelling")
     report_days: int = Field(default=30, ge=1, description="days that the exported reports cover")
@@ -68,6 +71,14 @@ class Settings(BaseSettings):
         if set("*?[") & set(str(home)):  # the engine would take the path for a pattern
             raise ValueError(f"the home's path may not hold *, ? or [: {home}")
         return home
+
+    @model_validator(mode="after")
+    def _looks_back_far_enough(self) -> Self:
+        if self.soft_bounce_days and 0 < self.retention_days < self.soft_bounce_window_days:
+            raise ValueError(
+                f"soft bounces are counted over {self.soft_bounce_window_days} days, so retention_days may not be less"
+            )
+        return self
 
     @cached_property
     def root(self) -> Path:

@@ -20,7 +20,8 @@ PACK_PREFIX = "pack-"
 class Load:
     """One landed file. `records_read` is what the splitter gave, the others what was written: they can differ.
 
-    `pack` names what it was landed in together with others, whose `landing_bytes` it shares.
+    `pack` names what it was landed in together with others, whose `landing_bytes` it shares. Since `dropped_at` its
+    records are gone (flows/retention.py), and it still counts as landed.
     """
 
     source_name: str
@@ -36,6 +37,7 @@ class Load:
     message: str | None
     landed_at: str
     pack: str | None = None
+    dropped_at: str | None = None
 
     @property
     def landing_name(self) -> str:
@@ -103,11 +105,18 @@ class Landed:
 
 def find_single(settings: Settings, source_name: str, digest: str) -> Load | None:
     """The load of a content that was landed by itself, if it is whole."""
+    found = read_record(load_path(settings, source_name, digest))
+    return found[0] if found and is_whole(settings, found) else None
+
+
+def read_record(path: Path) -> tuple[Load, ...]:
+    """The loads of a load record, of one content or of a pack; none where it is gone or damaged."""
+    if path.name.startswith(PACK_PREFIX):
+        return read_pack(path)
     try:
-        load = Load(**json.loads(load_path(settings, source_name, digest).read_bytes()))
+        return (Load(**json.loads(path.read_bytes())),)
     except (FileNotFoundError, ValueError, TypeError):
-        return None
-    return load if is_whole(settings, [load]) else None
+        return ()
 
 
 def read_pack(path: Path) -> tuple[Load, ...]:
@@ -128,6 +137,8 @@ def parse_pack(path: Path, stamp: tuple[int, int, int]) -> tuple[Load, ...]:
 def is_whole(settings: Settings, loads: Iterable[Load]) -> bool:
     """Whether the files that some loads share are there as they were written."""
     first, *others = loads
+    if first.dropped_at:
+        return True
     try:
         landing_bytes = landing_path(settings, first.source_name, first.landing_name).stat().st_size
     except FileNotFoundError:
@@ -149,6 +160,14 @@ def write_load(path: Path, loads: list[Load]) -> None:
             file.write(json.dumps(records[0], indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def replace_record(settings: Settings, loads: list[Load]) -> None:
+    """Put a load record in the place of the one that names the same content, or pack."""
+    path = load_path(settings, loads[0].source_name, loads[0].landing_name)
+    fresh = path.with_name(f".{path.name}.new")
+    write_load(fresh, loads)
+    fresh.replace(path)
 
 
 def read_loads(settings: Settings) -> list[Load]:

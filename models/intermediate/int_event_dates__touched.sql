@@ -16,3 +16,9 @@ select event_date from events
 where
     event_type in ('out_of_band_bounce', 'complaint')
     and recipient in (select recipient from touched)
+{% if var('is_retouched') or var('is_rebuilt') %}
+union
+select event_date from {{ source('landing', 'retained_bounce_counts') }}
+union
+select event_date from {{ source('landing', 'retained_delivery_counts') }}
+{% endif %}

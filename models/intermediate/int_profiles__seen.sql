@@ -1,4 +1,5 @@
--- Every address that mail was sent to, and when it was first and last heard of.
+-- Every address that mail was sent to, and when it was first and last heard of: as long as there are events of it, or it
+-- is in a ledger.
 
 {{ config(
     materialized='incremental',
@@ -18,7 +19,9 @@ with events as (
 {% if is_incremental() %}
 known as (
     select * from {{ this }}
-    where address in (select address from events)
+    where
+        address in (select address from events)
+        or address in (select address from {{ source('landing', 'retained_profiles') }})
 ),
 {% endif %}
 
@@ -28,6 +31,12 @@ combined as (
         first_seen_at,
         last_seen_at
     from events
+    union all by name
+    select
+        address,
+        first_seen_at,
+        last_seen_at
+    from {{ source('landing', 'retained_profiles') }}
     {% if is_incremental() %}
     union all by name
     select * from known

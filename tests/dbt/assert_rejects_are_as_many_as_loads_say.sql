@@ -19,4 +19,4 @@ select
     coalesce(rejects.reject_count, 0) as reject_count
 from loads
 left join rejects on loads.file_digest = rejects.file_digest
-where loads.records_rejected <> coalesce(rejects.reject_count, 0)
+where loads.dropped_at is null and loads.records_rejected <> coalesce(rejects.reject_count, 0)
