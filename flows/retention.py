@@ -176,57 +176,8 @@ class Dropping:
         self.before = find_retained(settings)
         self.connection.execute("set TimeZone = 'UTC'")
         self.connection.execute(f"set memory_limit = '{settings.memory_limit}'")
-        self.find_groups()
+        find_closed(connection, cutoff)
         self.find_files()
-
-    def find_groups(self) -> None:
-        """Make the table `closed`. What is open keeps open what is bound to it, however far."""
-        self.connection.execute(
-            """
-            create temp table group_ends as
-            select message_group_id, max(said_at) as ended_at
-            from (
-                select message_group_id, event_at as said_at from intermediate.int_delivery_events__united
-                union all
-                select message_group_id, fact_at from intermediate.int_postfix__queue_facts
-                union all
-                select message_group_id, fact_at from intermediate.int_exim__message_facts
-            )
-            group by message_group_id
-            """
-        )
-        self.connection.execute(
-            """
-            create temp table closed as
-            with recursive bonds as (
-                select report_message_group_id as one, message_group_id as other
-                from intermediate.int_report_links__found
-                where linked_by is not null
-                union
-                select message_group_id, cast(fact_value as uuid)
-                from intermediate.int_postfix__queue_facts
-                where fact = 'origin'
-            ),
-            both_ways as (
-                select one, other from bonds union select other, one from bonds
-            ),
-            held_open as (
-                select both_ways.other as message_group_id
-                from both_ways
-                inner join group_ends on both_ways.one = group_ends.message_group_id
-                where group_ends.ended_at >= $cutoff
-                union
-                select both_ways.other
-                from held_open
-                inner join both_ways on held_open.message_group_id = both_ways.one
-            )
-            select message_group_id
-            from group_ends
-            anti join held_open using (message_group_id)
-            where ended_at < $cutoff and message_group_id is not null
-            """,
-            {"cutoff": self.cutoff},
-        )
 
     def find_files(self) -> None:
         """Make the table `dropped_files`: landed files, packs as a whole, of which no open group needs a record.
@@ -575,6 +526,56 @@ class Dropping:
 
     def now(self) -> str:
         return f"timestamp '{datetime.now(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"
+
+
+def find_closed(connection: duckdb.DuckDBPyConnection, cutoff: datetime) -> None:
+    """Make the table `closed`. What is open keeps open what is bound to it, however far."""
+    connection.execute(
+        """
+        create temp table group_ends as
+        select message_group_id, max(said_at) as ended_at
+        from (
+            select message_group_id, event_at as said_at from intermediate.int_delivery_events__united
+            union all
+            select message_group_id, fact_at from intermediate.int_postfix__queue_facts
+            union all
+            select message_group_id, fact_at from intermediate.int_exim__message_facts
+        )
+        group by message_group_id
+        """
+    )
+    connection.execute(
+        """
+        create temp table closed as
+        with recursive bonds as (
+            select report_message_group_id as one, message_group_id as other
+            from intermediate.int_report_links__found
+            where linked_by is not null
+            union
+            select message_group_id, cast(fact_value as uuid)
+            from intermediate.int_postfix__queue_facts
+            where fact = 'origin'
+        ),
+        both_ways as (
+            select one, other from bonds union select other, one from bonds
+        ),
+        held_open as (
+            select both_ways.other as message_group_id
+            from both_ways
+            inner join group_ends on both_ways.one = group_ends.message_group_id
+            where group_ends.ended_at >= $cutoff
+            union
+            select both_ways.other
+            from held_open
+            inner join both_ways on held_open.message_group_id = both_ways.one
+        )
+        select message_group_id
+        from group_ends
+        anti join held_open using (message_group_id)
+        where ended_at < $cutoff and message_group_id is not null
+        """,
+        {"cutoff": cutoff},
+    )
 
 
 def counted_deliveries() -> str:
