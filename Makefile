@@ -2,13 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format samples bench lock clean
+.PHONY: run test torture lint format samples bench lock clean
 
 run: .venv/ready
 	$(BIN)/bouncehouse run --home data --inbox samples
 
 test: .venv/ready
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# Kills, full disks and the like at length: an hour and more. TORTURE_KILLS says how many runs are killed, TORTURE_SEED
+# repeats those of an earlier time.
+torture: .venv/ready
+	$(BIN)/pytest -m torture -s
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -22,10 +22,9 @@ from datetime import UTC, datetime, time, timedelta
 import duckdb
 
 from flows import landing, rules
-from flows.build import build, create_state, find_versions, find_work_state, remove_work
+from flows.build import build, create_state, find_kept, find_versions, find_work_state, remove_work
 from flows.dbt_project import find_project_directory
 from flows.landing import loads
-from flows.landing.land import sync
 from flows.landing.temporary import hold_lock
 from flows.problems import ActionableError
 from flows.retained import (
@@ -270,15 +269,15 @@ class Dropping:
             path = folder / f"{table}.parquet"
             self.connection.execute(f"copy ({query}) to {quoted(path)} (format parquet, compression zstd)")
             path.chmod(0o600)
-            sync(path)
+            loads.sync(path)
         manifest = {"number": previous + 1, "previous": previous, "cutoff": self.cutoff.isoformat()}
         with (folder / MANIFEST).open("w", encoding="utf-8") as file:
             file.write(json.dumps(manifest, indent=1) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        sync(folder)
+        loads.sync(folder)
         named = folder.rename(top / f"{previous + 1:06d}")
-        sync(top)
+        loads.sync(top)
         return Retained(previous + 1, previous, self.cutoff, named)
 
     def prepare(self) -> None:
@@ -599,7 +598,8 @@ def counted_deliveries() -> str:
 def waiting_sources(settings: Settings, connection: duckdb.DuckDBPyConnection) -> str:
     """The sources of landed files that no build has taken in, as a list of SQL literals."""
     built = {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
-    names = {load.source_name for load in landing.read_loads(settings) if load.file_digest not in built}
+    kept = find_kept(settings, find_retained(settings))
+    names = {load.source_name for load in kept if load.file_digest not in built}
     return ", ".join(map(quoted, sorted(names)))
 
 
@@ -647,10 +647,10 @@ def shrink_work(settings: Settings, retained: Retained) -> None:
         connection.execute("update work.landing.work_state set retained = ?, is_settled = true", [retained.number])
         connection.execute("use memory")
         connection.execute("detach work")
-    sync(fresh)
+    loads.sync(fresh)
     fresh.chmod(settings.work_database.stat().st_mode)
     fresh.replace(settings.work_database)
-    sync(settings.root)
+    loads.sync(settings.root)
 
 
 def read_units(settings: Settings) -> Iterator[tuple[loads.Load, ...]]:

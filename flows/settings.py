@@ -2,9 +2,9 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SOURCES = (
@@ -72,13 +72,13 @@ class Settings(BaseSettings):
             raise ValueError(f"the home's path may not hold *, ? or [: {home}")
         return home
 
-    @model_validator(mode="after")
-    def _looks_back_far_enough(self) -> Self:
-        if self.soft_bounce_days and 0 < self.retention_days < self.soft_bounce_window_days:
-            raise ValueError(
-                f"soft bounces are counted over {self.soft_bounce_window_days} days, so retention_days may not be less"
-            )
-        return self
+    @field_validator("retention_days")
+    @classmethod
+    def _looks_back_far_enough(cls, retention_days: int, info: ValidationInfo) -> int:
+        window = info.data.get("soft_bounce_window_days", 0)
+        if info.data.get("soft_bounce_days") and 0 < retention_days < window:
+            raise ValueError(f"soft bounces are counted over {window} days, so it may not be less")
+        return retention_days
 
     @cached_property
     def root(self) -> Path:

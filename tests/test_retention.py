@@ -6,9 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
+from pkgutil import resolve_name
 from uuid import UUID
 
 import duckdb
@@ -27,7 +28,7 @@ from flows.suppression.questions import find_history
 from flows.suppression.recovery import Recovery
 from flows.suppression.recovery import preview as preview_recovery
 from tests import marts
-from tests.conftest import Logs, Warehouse, land_all, run_all
+from tests.conftest import Warehouse, land_all
 
 pytestmark = pytest.mark.xdist_group("invariants")
 
@@ -243,8 +244,7 @@ def test_a_pass_cut_short_is_finished_by_the_next_run(
     unbroken = copy_home(generated, tmp_path / "unbroken")
     dropping_ends_as(unbroken)
     with monkeypatch.context() as patch:
-        module, _, name = target.rpartition(".")
-        whole = None if name == "DROPPED_GROUPS" else pytest.importorskip("pkgutil").resolve_name(target)
+        whole = None if target.endswith("DROPPED_GROUPS") else resolve_name(target)
 
         def cut_short(*arguments: object) -> None:
             if is_done_first:
@@ -346,3 +346,146 @@ def test_what_is_retained_may_not_be_lost(ready: Settings) -> None:
     shutil.rmtree(ready.root / "retained")
     with pytest.raises(ActionableError, match="what it retained of them is gone"):
         build.build(ready)
+
+
+def texts_of(settings: Settings) -> str:
+    """All that a home says, the inbox apart: every row of its databases and Parquet files, and the bytes of every file."""
+    said: list[str] = []
+    for path in sorted(path for path in settings.root.rglob("*") if path.is_file()):
+        said.append(path.read_bytes().decode("utf-8", "replace"))
+        if path.suffix == ".parquet":
+            said += [str(row) for row in pq.read_table(path).to_pylist()]
+        if path.suffix == ".duckdb":
+            with duckdb.connect(path, read_only=True) as connection:
+                for schema, table in connection.execute(
+                    "select schema_name, table_name from duckdb_tables()"
+                ).fetchall():
+                    said += map(str, connection.execute(f'from "{schema}"."{table}"').fetchall())
+    return "\n".join(said)
+
+
+@pytest.mark.torture
+def test_nothing_of_anybody_is_left_but_what_bears_on_a_list(
+    generated: Warehouse, aged: Settings, tmp_path: Path
+) -> None:
+    """A second pass, a year later: all messages go, all landed files, and the same is reported as on the first day.
+
+    Then rules change, a late file comes, and goes with the pass after the next build.
+    """
+    shutil.copytree(aged.root, tmp_path / "home")
+    settings = Settings(home=tmp_path / "home", inbox_directory=tmp_path / "inbox", retention_days=2)
+    plan = drop_and_build(settings, datetime(2027, 3, 7, tzinfo=UTC))
+    assert plan is not None
+    left = sorted(path.name for path in settings.landing.glob("[a-z]*/*.parquet"))
+    assert left == []
+    assert list(settings.rejects.rglob("*.parquet")) == []
+    assert marts.read(settings.published_database, "select count(*) from marts.fct_delivery_events") == [(0,)]
+    assert find_lost(generated.database, settings.published_database) == {}
+    # ids of messages, the return paths that are made for one each, and whoever bears on no list
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{generated.database}' as before (read_only)")
+        names = connection.execute(
+            """select distinct name from (
+                select unnest([message_id, envelope_sender, recipient]) as name from before.marts.fct_delivery_events
+            )
+            where
+                length(name) > 12
+                and name not in (select address from before.marts.fct_suppression_causes)
+                and not exists (
+                    select 1 from before.marts.fct_suppression_causes where contains(response_text, name)
+                )"""
+        ).fetchall()
+    assert len(names) > 1000
+    said = texts_of(settings)
+    assert [name for (name,) in names if name in said] == []
+
+    with duckdb.connect(settings.work_database) as connection:
+        connection.execute("update landing.builds set rule_set_version = 'older'")
+    build.build(settings)
+    publish.publish(settings)
+    assert find_lost(generated.database, settings.published_database) == {}
+
+    late = settings.inbox / "events" / "late.jsonl"
+    late.parent.mkdir(parents=True)
+    late.write_text(
+        '{"event_type": "bounced", "event_at": "2026-03-03T08:00:00Z", "recipient": "ada@late.example",'
+        ' "message_id": "late-1", "smtp_code": 550, "response_text": "550 5.1.1 no such user"}\n'
+    )
+    bounces = "select sum(bounce_count) from marts.rpt_bounces_daily where event_date = '2026-03-03'"
+    [(before,)] = marts.read(settings.published_database, bounces)
+    [load] = land_all(settings)
+    drop_and_build(settings, datetime(2027, 3, 8, tzinfo=UTC))  # nothing that is built is left to go
+    assert marts.read(settings.published_database, "select recipient from marts.fct_bounces") == [("ada@late.example",)]
+    for _ in range(2):
+        assert marts.read(settings.published_database, bounces) == [(before + 1,)]
+        found = find_history(settings, "ada@late.example")
+        assert [event["response_text"] for event in found.events] == ["550 5.1.1 no such user"]
+        drop_and_build(settings, datetime(2027, 3, 9, tzinfo=UTC))
+    assert marts.read(settings.published_database, "select count(*) from marts.fct_bounces") == [(0,)]
+    [dropped] = [each for each in landing.read_loads(settings) if each.file_digest == load.file_digest]
+    assert dropped.dropped_at
+    settings.work_database.unlink()
+    build.build(settings)
+    publish.publish(settings)
+    assert marts.read(settings.published_database, bounces) == [(before + 1,)]
+
+
+def find_lost(before: Path, after: Path) -> dict[str, list[tuple]]:
+    """As `differences`, where no message is left: whoever bears on no list has no profile either.
+
+    Texts that no rule knows are looked for among the bounces that are kept, so none is found.
+    """
+    found = differences(before, after)
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{before}' as before (read_only)")
+        connection.execute(f"attach '{after}' as after (read_only)")
+        for mart in ("dim_profiles", "dim_profile_history"):
+            assert connection.execute(
+                f"""select count(*) from (
+                    (
+                        from before.marts.{mart}
+                        where address in (select address from before.marts.fct_suppression_causes)
+                        except all from after.marts.{mart}
+                    )
+                    union all
+                    (from after.marts.{mart} except all from before.marts.{mart})
+                )"""
+            ).fetchall() == [(0,)]
+            found.pop(mart, None)
+    found.pop("ops_unclassified_texts", None)
+    return found
+
+
+@pytest.mark.torture
+def test_a_killed_run_with_retention_is_finished_by_the_next(
+    generated: Warehouse, tmp_path: Path, aged: Settings
+) -> None:
+    """SIGKILL at moments spread over the whole pass, each followed by another run, which a last one ends."""
+    home = tmp_path / "home"
+    shutil.copytree(generated.settings.root, home)
+    script = f"""
+import sys
+from datetime import datetime
+from pathlib import Path
+from flows import build, publish, retention
+from flows.settings import Settings
+settings = Settings(home=Path(sys.argv[1]), retention_days=2)
+print("begins", flush=True)
+retention.drop_old(settings, datetime.fromisoformat({NOW.isoformat()!r}))
+build.build(settings)
+publish.publish(settings)
+"""
+    for delay in (0.3, 0.8, 1.3, 1.8, 2.3, 3.0, 4.0):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(home)], stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdout
+        assert process.stdout.readline() == b"begins\n"
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    subprocess.run([sys.executable, "-c", script, str(home)], check=True, capture_output=True)
+    settings = Settings(home=home, inbox_directory=generated.settings.inbox)
+    assert marts.differences(aged.published_database, settings.published_database) == {}
+    assert files_of(settings) == files_of(aged)

@@ -3,7 +3,6 @@
 Small files of one kind are landed together, as a pack; a large one is a pack of one.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,7 +33,16 @@ from flows.landing import (
 from flows.landing.content import Content, Reading, UnreadableError, open_content, prefetch
 from flows.landing.inbox import Arrival, Known, Unreadable
 from flows.landing.lines import SCHEMA, pc
-from flows.landing.loads import Landed, Load, landing_path, load_path, name_pack, rejects_path, write_load
+from flows.landing.loads import (
+    Landed,
+    Load,
+    landing_path,
+    load_path,
+    name_pack,
+    rejects_path,
+    sync,
+    write_load,
+)
 from flows.landing.source import NOT_AN_OBJECT, Context, quote, text
 from flows.landing.splitting import (
     NUMBER_MASK,
@@ -539,12 +547,3 @@ def publish(settings: Settings, landed: Landed, loads: list[Load], temporary: Pa
         record.replace(load_path(settings, source_name, name))
         sync(landing.parent)
     return known
-
-
-def sync(path: Path) -> None:
-    """Make a file or a folder's names durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

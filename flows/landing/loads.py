@@ -163,11 +163,21 @@ def write_load(path: Path, loads: list[Load]) -> None:
 
 
 def replace_record(settings: Settings, loads: list[Load]) -> None:
-    """Put a load record in the place of the one that names the same content, or pack."""
+    """Write the load record that some loads share in the place of the one that is there."""
     path = load_path(settings, loads[0].source_name, loads[0].landing_name)
-    fresh = path.with_name(f".{path.name}.new")
-    write_load(fresh, loads)
-    fresh.replace(path)
+    temporary = path.with_name(f".{path.name}.new")
+    write_load(temporary, loads)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file or a folder's names durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_loads(settings: Settings) -> list[Load]:
