@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 
 import duckdb
+import pyarrow as pa
 
 from flows import landing, rules
 from flows.build import build, create_state, find_kept, find_versions, find_work_state, remove_work
@@ -211,16 +212,21 @@ class Dropping:
         }
         gone = self.before.dropped_digests if self.before else set()
         candidates |= gone
-        rows = [
-            (load.file_digest, load.landing_bytes if place == 0 else 0)
+        sizes = {
+            load.file_digest: load.landing_bytes if place == 0 else 0  # the files of a pack share theirs
             for unit in read_units(self.settings)
             if not unit[0].dropped_at and all(load.file_digest in candidates for load in unit)
             for place, load in enumerate(unit)
             if load.file_digest not in gone
-        ]
-        self.connection.execute("create temp table dropped_files (file_digest varchar, landing_bytes bigint)")
-        if rows:
-            self.connection.executemany("insert into dropped_files values (?, ?)", rows)
+        }
+        self.connection.register(
+            "sizes",
+            pa.table(
+                {"file_digest": pa.array(sizes, pa.string()), "landing_bytes": pa.array(sizes.values(), pa.int64())}
+            ),
+        )
+        self.connection.execute("create temp table dropped_files as from sizes")
+        self.connection.unregister("sizes")
 
     def describe(self) -> Plan:
         """Tell what goes, by source."""
