@@ -265,9 +265,13 @@ def dropping_ends_as(settings: Settings) -> None:
 
 
 def test_what_holds_a_message_open(tmp_path: Path) -> None:
-    """Ada's bounce came apart and late, a filter gave Bob's mail back under another id, which got a report in turn."""
+    """Ada's bounce came apart and late, a filter gave Bob's mail back under another id, which got a report in turn.
+
+    Emil's mail was still tried after a report on it. Cleo's has ended with its report; Dora's queue file was just removed.
+    """
     group = {name: UUID(int=number) for number, name in enumerate(
-        ["ada", "ada's report", "bob", "bob filtered", "bob's report", "cleo", "cleo's report", "dora"], 1
+        ["ada", "ada's report", "bob", "bob filtered", "bob's report", "cleo", "cleo's report", "dora", "emil", "emil's report"],
+        1,
     )}  # fmt: skip
     old, young = datetime(2026, 3, 1), datetime(2026, 3, 5)
     with duckdb.connect() as connection:
@@ -288,7 +292,7 @@ def test_what_holds_a_message_open(tmp_path: Path) -> None:
         )
         connection.executemany(
             "insert into intermediate.int_delivery_events__united values (?, ?)",
-            [(group[name], young if name in ("ada's report", "bob's report") else old) for name in group],
+            [(group[name], young if name in ("ada's report", "bob's report", "emil") else old) for name in group],
         )
         connection.execute(
             "insert into intermediate.int_postfix__queue_facts values (?, ?, 'origin', ?)",
@@ -303,6 +307,7 @@ def test_what_holds_a_message_open(tmp_path: Path) -> None:
                 (group["ada's report"], group["ada"], "message_id"),
                 (group["bob's report"], group["bob filtered"], "verp"),
                 (group["cleo's report"], group["cleo"], "return_path"),
+                (group["emil's report"], group["emil"], "message_id"),
                 (group["bob's report"], group["cleo"], None),
             ],
         )
@@ -493,6 +498,27 @@ def test_policies_that_look_back_see_what_they_saw(generated: Warehouse, tmp_pat
     build.build(settings)
     publish.publish(settings)
     assert differences(before, settings.published_database) == {}
+
+
+@pytest.mark.torture
+def test_a_run_says_what_it_dropped(ready: Settings) -> None:
+    """By the command and the flow, with the clock on the wall."""
+    days = (datetime.now(UTC).date() - date(2026, 3, 5)).days
+    ran = subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()",
+         "run", "--home", str(ready.root), "--inbox", str(ready.inbox)],
+        env={**os.environ, "NO_COLOR": "1", "BOUNCEHOUSE_RETENTION_DAYS": str(days)},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    [line] = [line for line in ran.stdout.splitlines() if line.startswith("Dropped")]
+    assert "of messages that ended before 2026-03-05" in line
+    retained = find_retained(ready)
+    assert retained is not None
+    assert retained.cutoff == datetime(2026, 3, 5)
+    [(dropped,)] = marts.read(
+        ready.published_database, "select count(*) from marts.ops_loads where dropped_at is not null"
+    )
+    assert dropped == len(retained.dropped_digests) > 0
 
 
 @pytest.mark.torture
