@@ -46,14 +46,12 @@ LISTED = """
     create table marts.fct_suppression_causes as
     select
         'suppression' as list_name, event_id as cause_id, * exclude (suppressed_at), suppressed_at as occurred_at,
+        'bounced' as event_type, null::varchar as provider, '550 5.1.1 no such user' as response_text,
         false as is_removal, null::timestamp as ends_at, null::varchar as end_action, null::varchar as ended_by,
         null::varchar as end_why, null::uuid as end_id
     from marts.dim_suppressed_addresses;
     create table marts.dim_global_suppressed_addresses as from marts.dim_suppressed_addresses limit 0;
     create table marts.fct_global_suppression_events as from marts.fct_suppression_events limit 0;
-    create table marts.fct_delivery_events (
-        event_id uuid, event_type varchar, mx_host varchar, response_text varchar
-    );
     create table marts.ops_actions (action_id varchar);
     create table marts.ops_publication as select 'abc' as rule_set_version, 'smtp_5xx' as suppression_policy;
 """

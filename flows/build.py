@@ -21,6 +21,7 @@ from flows.erasure.late import erase_late
 from flows.failpoints import failpoint
 from flows.landing import loads
 from flows.problems import ActionableError, CannotWriteError, mask_addresses, read_write_problem, remedy_of
+from flows.retained import TABLES, Retained, find_retained, select_retained
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sources import read_sources
 from flows.sql import listed, quote
@@ -71,6 +72,8 @@ class Versions:
     """Digest of the rules; when it moves, every message is derived and judged again."""
     suppression_settings: str
     """What puts an address on the list, as JSON; when it moves, the lists are derived again."""
+    retained: int
+    """Number of what is retained of dropped messages; when it moves, what is derived from all events is made again."""
 
 
 def find_versions(settings: Settings) -> Versions:
@@ -85,7 +88,13 @@ def find_versions(settings: Settings) -> Versions:
                 digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update(json.dumps(read_sources(settings).variables, sort_keys=True).encode())
     suppression_settings = json.dumps(settings.suppression_variables, sort_keys=True)
-    return Versions(digest.hexdigest()[:16], rules.rule_set_version(project), suppression_settings)
+    retained = find_retained(settings)
+    return Versions(
+        digest.hexdigest()[:16],
+        rules.rule_set_version(project),
+        suppression_settings,
+        retained.number if retained else 0,
+    )
 
 
 def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
@@ -110,12 +119,17 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
     """Build once; `WorkDamagedError` where the private database turns out to be damaged."""
     started = time.perf_counter()
     versions = find_versions(settings)
-    landed = landing.read_loads(settings)
+    retained = find_retained(settings)
+    landed = find_kept(settings, retained)
     damages = landing.find_damages(settings, landed)
     notes = []
+    if find_work_state(settings).retained != versions.retained:
+        # it holds what was dropped, or was put back from before: flows/retention.py did not get to it
+        remove_work(settings)
     with open_work(settings) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        _create_state(connection)
+        create_state(connection)
+        connection.execute("update landing.work_state set retained = ?", [versions.retained])
         built_with, begun_with = _read_versions(connection), _read_begun(connection)
         finished = {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
         is_moved = built_with is not None and built_with.project != versions.project
@@ -132,10 +146,11 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
             finished = set()
         batch = [load for load in landed if load.file_digest not in finished]
         if erase_late(settings, batch):
-            batch = [load for load in landing.read_loads(settings) if load.file_digest not in finished]
+            batch = [load for load in find_kept(settings, retained) if load.file_digest not in finished]
         if not batch and built_with == versions and not full_refresh and not begun_with:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started, notes)
-        _show_batch(connection, settings, batch)
+        connection.execute("update landing.work_state set is_settled = false")
+        _show_batch(connection, settings, batch, retained)
         rules.install(connection, find_project_directory())
         connection.execute("insert into landing.begun values (?)", [versions.rule_set])
     failpoint("build.batch_shown")
@@ -178,12 +193,52 @@ def find_build_id(settings: Settings) -> str | None:
     if not settings.work_database.exists():
         return None
     with open_work(settings) as connection:
-        _create_state(connection)
+        create_state(connection)
         row = connection.execute("select build_id from landing.builds order by finished_at desc limit 1").fetchone()
     return str(row[0]) if row else None
 
 
-def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
+@dataclass(frozen=True)
+class WorkState:
+    """What is known of `work.duckdb`: with which retained tables its own go, and if a finished build left them."""
+
+    retained: int = 0
+    is_settled: bool = False
+    versions: Versions | None = None
+
+
+def find_work_state(settings: Settings) -> WorkState:
+    """Look into `work.duckdb`; where there is none, it goes with whatever is retained."""
+    if not settings.work_database.exists():
+        retained = find_retained(settings)
+        return WorkState(retained.number if retained else 0)
+    with open_work(settings) as connection:
+        create_state(connection)
+        row = connection.execute("select retained, is_settled from landing.work_state").fetchone()
+        retained_number, is_settled = row or (0, False)
+        return WorkState(retained_number, is_settled, _read_versions(connection))
+
+
+def remove_work(settings: Settings) -> None:
+    """Remove `work.duckdb`; the next build makes it anew from landing."""
+    for path in (settings.work_database, settings.work_database.with_name(settings.work_database.name + ".wal")):
+        path.unlink(missing_ok=True)
+
+
+def find_kept(settings: Settings, retained: Retained | None) -> list[landing.Load]:
+    """The landed files whose records are there to be built; `ActionableError` if what stays of others is lost."""
+    dropped = retained.dropped_digests if retained else set()
+    loads = [load for load in landing.read_loads(settings) if load.file_digest not in dropped]
+    if lost := [load.source_file for load in loads if load.dropped_at]:
+        raise ActionableError(
+            f"retention dropped {len(lost)} landed files, among them {lost[0]}, and what it retained of them is gone",
+            f"put {settings.root / 'retained'} back from a backup; without it reports and lists would lose their past",
+        )
+    return loads
+
+
+def create_state(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables in which builds remember what they did, as far as they are missing."""
     connection.execute("create schema if not exists landing")
     connection.execute("create table if not exists landing.built_files (file_digest varchar primary key)")
     connection.execute(
@@ -202,12 +257,17 @@ def _create_state(connection: duckdb.DuckDBPyConnection) -> None:
         "create table if not exists landing.marts (mart varchar, column_name varchar, description varchar)"
     )
     connection.execute("create table if not exists landing.begun (rule_set_version varchar)")
+    connection.execute("alter table landing.builds add column if not exists retained bigint")
+    connection.execute(
+        """create table if not exists landing.work_state as
+        select cast(0 as bigint) as retained, exists (select 1 from landing.builds) as is_settled"""
+    )
     mark_format(connection)
 
 
 def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
     row = connection.execute(
-        """select project_version, rule_set_version, suppression_settings
+        """select project_version, rule_set_version, suppression_settings, coalesce(retained, 0)
         from landing.builds
         where exists (from landing.marts) -- a build of a version that did not write them down counts for nothing
         order by finished_at desc
@@ -221,8 +281,15 @@ def _read_begun(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {row[0] for row in connection.execute("select rule_set_version from landing.begun").fetchall()}
 
 
-def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load]) -> None:
-    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none."""
+def _show_batch(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load], retained: Retained | None
+) -> None:
+    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none.
+
+    What is retained of dropped files is shown beside it, whole, to every build.
+    """
+    for table in TABLES:
+        connection.execute(f"create or replace view landing.retained_{table} as {select_retained(retained, table)}")
     packs: dict[tuple[str, str], list[landing.Load]] = {}
     for load in batch:
         packs.setdefault((load.source_name, load.landing_name), []).append(load)
@@ -299,8 +366,8 @@ def _finish(
     connection.execute(
         """insert into landing.builds (
             build_id, finished_at, file_count, project_version, rule_set_version, suppression_policy,
-            suppression_settings
-        ) values (?, ?, ?, ?, ?, ?, ?)""",
+            suppression_settings, retained
+        ) values (?, ?, ?, ?, ?, ?, ?, ?)""",
         [
             build_id,
             finished_at,
@@ -309,6 +376,7 @@ def _finish(
             versions.rule_set,
             json.loads(versions.suppression_settings)["suppression_policy"],
             versions.suppression_settings,
+            versions.retained,
         ],
     )
     marts = [
@@ -321,6 +389,7 @@ def _finish(
     connection.execute("delete from landing.marts")
     connection.execute("insert into landing.marts by name select * from marts")
     connection.execute("delete from landing.begun")
+    connection.execute("update landing.work_state set is_settled = true")
     failpoint("build.finishing")
     connection.execute("commit")
 
@@ -336,6 +405,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         **settings.suppression_variables,
         "rule_set_version": versions.rule_set,
         "is_retouched": is_retouched,
+        "is_rebuilt": full_refresh,
         **read_sources(settings).variables,
     }
     log = target / "dbt.log"

@@ -177,6 +177,11 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
         _say(f"passed over: no source is called {folder!r}")
     for note in result.build.notes:
         _say(f"note: {note}")
+    if result.dropped:
+        print(
+            f"Dropped   {result.dropped.events:,} events and {result.dropped.files:,} landed files of messages that"
+            f" ended before {result.dropped.cutoff:%Y-%m-%d}"
+        )
     if result.build.is_built:
         print(
             f"Built     {result.build.files:,} files into {result.build.models} models,"
@@ -388,6 +393,53 @@ def status(
 
 def _to_json(value: object) -> str:
     return f"{value.isoformat()}Z" if isinstance(value, datetime) else str(value)
+
+
+@app.command()
+def retention(
+    home: HomeOption = None,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Days to keep. Default: BOUNCEHOUSE_RETENTION_DAYS.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Show what the next run would drop for its age. Changes nothing: the runs drop it, for good."""
+    from dataclasses import asdict
+
+    from flows.lock import hold_lock
+    from flows.retention import preview
+    from flows.tables import make_console, print_table
+
+    settings = _make_settings(home)
+    kept_days = days or settings.retention_days
+    if not kept_days:
+        raise WrongUsageError(
+            "everything is kept for ever: BOUNCEHOUSE_RETENTION_DAYS is not set",
+            "give --days to see what a retention period would drop",
+        )
+    with hold_lock(settings):
+        plan = preview(settings, kept_days)
+    if as_json:
+        print(json.dumps(asdict(plan), indent=2, default=_to_json))
+        return
+    console = make_console()
+    verb = (
+        "drops" if kept_days == settings.retention_days else f"would drop, with BOUNCEHOUSE_RETENTION_DAYS={kept_days},"
+    )
+    console.print(f"The next run {verb} what ended before {plan.cutoff:%Y-%m-%d} (UTC).")
+    rows = [asdict(source) for source in plan.sources]
+    if not rows:
+        console.print("That is nothing.")
+        return
+    headers = list(rows[0])
+    numeric = [name.replace("_", " ") for name in headers if not name.endswith(("_name", "_at"))]
+    print_table(
+        console,
+        [name.removesuffix("_at").replace("_", " ") for name in headers],
+        ([row[name] for name in headers] for row in rows),
+        numeric=numeric,
+    )
 
 
 @app.command()

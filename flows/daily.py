@@ -23,6 +23,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.types.entrypoint import EntrypointType
 from pydantic import Field
 
+from flows import retention
 from flows.build import BuildResult, build, find_build_id
 from flows.export import export_all, hold_readable
 from flows.landing import (
@@ -55,13 +56,14 @@ ARTIFACT_ROWS = 200
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did: files landed and not readable, folders of no known source, the build, and files exported."""
+    """A run: files landed and not readable, folders of no known source, the build, exports, and what was dropped."""
 
     loads: list[Load]
     unreadable: list[Unreadable]
     unknown_folders: list[str]
     build: BuildResult
     exports: list[Path]
+    dropped: retention.Plan | None = None
 
 
 class MaskAddresses(logging.Filter):
@@ -119,6 +121,15 @@ def land(settings: Settings, arrivals: Sequence[Arrival]) -> list[Outcome]:
     return landed
 
 
+@task(name="retention", cache_policy=NO_CACHE)
+def drop_old(settings: Settings) -> retention.Plan | None:
+    """Drop what is older than the retention period, before the build that must follow."""
+    plan = retention.drop_old(settings)
+    if plan:
+        get_run_logger().info("dropped %d events and %d files older than %s", plan.events, plan.files, plan.cutoff)
+    return plan
+
+
 @task(name="build", cache_policy=NO_CACHE)
 def build_models(settings: Settings, *, full_refresh: bool) -> BuildResult:
     """Build and test what has landed, in the private database."""
@@ -173,6 +184,8 @@ def daily(
         loads = [outcome for _, outcome in outcomes if isinstance(outcome, Load)]
         unreadable = [*arrivals.unreadable, *(each for _, each in outcomes if isinstance(each, Unreadable))]
         create_markdown_artifact(describe_loads(loads, unreadable), key="loads", description="Files landed by this run")
+        with step("retention"):
+            dropped = drop_old(settings)
         with step("build"):
             built = build_models(settings, full_refresh=full_refresh)
         create_markdown_artifact(describe_audit(built), key="audit", description="The build and its tests")
@@ -189,7 +202,7 @@ def daily(
                     "mend that, then run again",
                 ) from error
         create_markdown_artifact(describe_report(settings), key="bounces", description="The top of the report")
-        return RunResult(loads, unreadable, arrivals.unknown_folders, built, exports)
+        return RunResult(loads, unreadable, arrivals.unknown_folders, built, exports, dropped)
 
 
 def look_into_inbox(settings: Settings) -> Arrivals:

@@ -133,7 +133,18 @@ def _copy(settings: Settings, build_id: str, published_at: datetime, target: Pat
                 cast(? as timestamp) as published_at,
                 rule_set_version,
                 suppression_policy,
-                ? as bouncehouse_version
+                ? as bouncehouse_version,
+                -- the facts of days before this one are not all there, what is counted by day is
+                (
+                    select max(day) + 1
+                    from (
+                        select max(event_date) as day from work.landing.retained_bounce_counts
+                        union all
+                        select max(undelivered_date) as day from work.landing.retained_undelivery_counts
+                        union all
+                        select max(event_date) as day from work.landing.retained_delivery_counts
+                    )
+                ) as facts_from
             from work.landing.builds
             where build_id = ?""",
             [published_at, __version__, build_id],

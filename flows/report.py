@@ -167,7 +167,8 @@ def report(database: Path, selection: Selection) -> pa.Table:
     A non-delivery without any reply has nulls from `bounce_class` to `reason`.
 
     In UTC the daily mart is read. The days of another time zone are not its days, so the facts are read then, between
-    the instants of the period's local midnights; that keeps days of 23 and 25 hours right.
+    the instants of the period's local midnights; that keeps days of 23 and 25 hours right. `ActionableError` where
+    retention has dropped facts of that period.
     """
     cause = "cause," if selection.is_undeliveries else ""
     parameters: dict[str, object] = {"campaign": selection.campaign, "bounce_class": selection.bounce_class}
@@ -184,6 +185,7 @@ def report(database: Path, selection: Selection) -> pa.Table:
         period = f"{moment} >= $starts_at and {moment} < $ends_at"
         starts_at, ends_at = find_instants(selection)
         parameters |= {"starts_at": starts_at, "ends_at": ends_at}
+        check_facts_are_kept(database, starts_at)
     with open_published(database) as connection:
         table: pa.Table = connection.execute(
             f"""
@@ -229,6 +231,21 @@ def report(database: Path, selection: Selection) -> pa.Table:
             parameters,
         ).to_arrow_table()
     return table
+
+
+def check_facts_are_kept(database: Path, starts_at: datetime) -> None:
+    """Raise `ActionableError` where retention has dropped facts that are not older than `starts_at` (UTC, naive)."""
+    with open_published(database) as connection:
+        known = connection.execute(
+            """select 1 from information_schema.columns
+            where table_schema = 'marts' and table_name = 'ops_publication' and column_name = 'facts_from'"""
+        ).fetchone()
+        row = connection.execute("select facts_from from marts.ops_publication").fetchone() if known else None
+    if row and row[0] and starts_at.date() < row[0]:
+        raise ActionableError(
+            f"before {row[0]} only counts by day of UTC are kept, and the period begins at {starts_at} UTC",
+            "ask for the report in UTC, or of later days",
+        )
 
 
 def find_instants(selection: Selection) -> tuple[datetime, datetime]:

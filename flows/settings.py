@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SOURCES = (
@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     is_reactivated_on_delivery: bool = Field(
         default=False, description="whether a later delivery takes an address off the list"
     )
+    retention_days: int = Field(
+        default=0, ge=0, description="days after which messages are dropped, by the clock on the wall; 0: never"
+    )
     threads: int | None = Field(default=None, ge=1, description="DuckDB threads while landing; one per core unless set")
     memory_limit: str = Field(default="2GB", description="DuckDB memory limit, in DuckDB's own spelling")
     inflation_limit: int = Field(
@@ -79,6 +82,14 @@ class Settings(BaseSettings):
         if set("*?[") & set(str(home)):  # the engine would take the path for a pattern
             raise ValueError(f"the home's path may not hold *, ? or [: {home}")
         return home
+
+    @field_validator("retention_days")
+    @classmethod
+    def _looks_back_far_enough(cls, retention_days: int, info: ValidationInfo) -> int:
+        window = info.data.get("soft_bounce_window_days", 0)
+        if info.data.get("soft_bounce_days") and 0 < retention_days < window:
+            raise ValueError(f"soft bounces are counted over {window} days, so it may not be less")
+        return retention_days
 
     @cached_property
     def root(self) -> Path:
@@ -122,7 +133,12 @@ class Settings(BaseSettings):
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders of the home that are the product's own; the inbox is the sender's."""
-        return (self.landing, self.rejects, self.actions, self.state, self.exports)
+        return (self.landing, self.rejects, self.retained, self.actions, self.state, self.exports)
+
+    @property
+    def retained(self) -> Path:
+        """What stays of messages that retention has dropped: see flows/retained.py."""
+        return self.root / "retained"
 
     @property
     def exports(self) -> Path:

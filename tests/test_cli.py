@@ -46,7 +46,7 @@ def test_help_lists_every_command_and_the_exit_codes_quickly():
     ran = run_command("--help")
     said = " ".join(ran.stdout.decode().split())
     assert ran.returncode == 0
-    for command in ("run", "report", "suppression", "classify", "status", "serve", "generate"):
+    for command in ("run", "report", "suppression", "classify", "retention", "status", "serve", "generate"):
         assert f" {command} " in said
     assert "3 another run is active" in said
     script = "import sys, flows.cli; print({'prefect', 'dbt', 'duckdb', 'pyarrow', 'pydantic'} & set(sys.modules))"

@@ -13,6 +13,7 @@ from flows.erasure.places import Place, find_digests, find_places
 from flows.erasure.pseudonyms import make_pseudonyms, read_pseudonyms, record_erasures
 from flows.erasure.rewrite import rewrite_file, rewrite_landed, rewrite_parquet
 from flows.export import export_all
+from flows.landing.damage import ASIDE
 from flows.landing.loads import landing_path, rejects_path
 from flows.landing.temporary import remove_leftovers
 from flows.lock import hold_lock
@@ -82,12 +83,14 @@ def erase(settings: Settings, addresses: Sequence[str], *, by: str, reason: str)
 def rewrite(settings: Settings, paths: set[Path], targets: Sequence[Target]) -> None:
     """Erase from what everything else is made of, and from the exports that the next export may not write again."""
     remove_leftovers(settings)
+    for path in settings.landing.rglob(f"*{ASIDE}"):  # nobody can tell what it holds
+        path.unlink()
     rewrite_landed(settings, paths, targets)
     for path in sorted(paths):
         if not path.exists() or path.is_relative_to(settings.landing):
             continue
         if path.is_relative_to(settings.rejects) or (
-            path.is_relative_to(settings.exports) and path.suffix == ".parquet"
+            path.suffix == ".parquet" and any(map(path.is_relative_to, (settings.retained, settings.exports)))
         ):
             rewrite_parquet(path, targets)
         elif path.is_relative_to(settings.actions):

@@ -27,6 +27,9 @@ def rewrite_landed(settings: Settings, paths: set[Path], targets: Sequence[Targe
             if not paths & {path, record}:
                 continue
             renamed = [replace(load, source_file=replace_in_text(load.source_file, targets)) for load in pack]
+            if pack[0].dropped_at:
+                loads.replace_record(settings, renamed)
+                continue
             temporary = path.with_name(f".{path.name}.new") if path in paths else None
             if temporary:
                 write_parquet(path, temporary, targets)

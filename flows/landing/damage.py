@@ -1,6 +1,5 @@
 """What has landed and is not as its load record says: files that are cut, lost or unreadable, found and named."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from flows.landing.loads import (
     is_whole,
     landing_path,
     load_path,
-    make_load,
+    read_record,
     rejects_path,
 )
 from flows.problems import ActionableError
@@ -104,15 +103,6 @@ def make_damage(path: Path, what: str, loads: Iterable[Load]) -> Damage:
     return Damage(
         path, what, frozenset(load.file_digest for load in loads), tuple(sorted(load.source_file for load in loads))
     )
-
-
-def read_record(path: Path) -> list[Load]:
-    """The loads of a load record, whether of a pack or not; none where it cannot be read."""
-    try:
-        content = json.loads(path.read_bytes())
-        return [make_load(load) for load in content.get("loads", [content])]
-    except (ValueError, TypeError, AttributeError):
-        return []
 
 
 def find_contents(paths: Iterable[Path]) -> tuple[set[str], set[str]]:

@@ -21,7 +21,8 @@ class Load:
     """One landed file. `records_read` is what the splitter gave, the others what was written: they can differ.
 
     `pack` names what it was landed in together with others, whose `landing_bytes` it shares. `next_landing_bytes` is
-    there while another file takes the place of what was landed: either is whole.
+    there while another file takes the place of what was landed: either is whole. Since `dropped_at` its records are
+    gone (flows/retention.py), and it still counts as landed.
     """
 
     source_name: str
@@ -38,6 +39,7 @@ class Load:
     landed_at: str
     pack: str | None = None
     next_landing_bytes: int | None = None
+    dropped_at: str | None = None
 
     @property
     def landing_name(self) -> str:
@@ -113,11 +115,18 @@ class Landed:
 
 def find_single(settings: Settings, source_name: str, digest: str) -> Load | None:
     """The load of a content that was landed by itself, if it is whole."""
+    found = read_record(load_path(settings, source_name, digest))
+    return found[0] if found and is_whole(settings, found) else None
+
+
+def read_record(path: Path) -> tuple[Load, ...]:
+    """The loads of a load record, of one content or of a pack; none where it is gone or damaged."""
+    if path.name.startswith(PACK_PREFIX):
+        return read_pack(path)
     try:
-        load = make_load(json.loads(load_path(settings, source_name, digest).read_bytes()))
+        return (make_load(json.loads(path.read_bytes())),)
     except (FileNotFoundError, ValueError, TypeError, AttributeError):
-        return None
-    return load if is_whole(settings, [load]) else None
+        return ()
 
 
 def read_pack(path: Path) -> tuple[Load, ...]:
@@ -138,6 +147,8 @@ def parse_pack(path: Path, stamp: tuple[int, int, int]) -> tuple[Load, ...]:
 def is_whole(settings: Settings, loads: Iterable[Load]) -> bool:
     """Whether the files that some loads share are there as they were written."""
     first, *others = loads
+    if first.dropped_at:
+        return True
     try:
         landing_bytes = landing_path(settings, first.source_name, first.landing_name).stat().st_size
     except FileNotFoundError:

@@ -86,9 +86,9 @@ def open_current(settings: Settings) -> Iterator[Current]:
         register_functions(connection)
         prepare(connection, read_pseudonyms(settings))
         names = connection.execute(
-            "select table_name from information_schema.tables where table_schema = 'marts'"
+            """select table_name || '.' || column_name from information_schema.columns where table_schema = 'marts'"""
         ).fetchall()
-        if not {"fct_suppression_causes", "ops_actions"} <= {name for (name,) in names}:
+        if not {"fct_suppression_causes.response_text", "ops_actions.action_id"} <= {name for (name,) in names}:
             raise ActionableError(
                 f"{settings.published_database} was published by an older bouncehouse",
                 "let this one build and publish: bouncehouse run",
@@ -228,11 +228,9 @@ def lay_out(connection: duckdb.DuckDBPyConnection, *, pending: str = "pending", 
         from (
             select
                 listed.cause_id, listed.address, listed.cause, listed.event_id, listed.occurred_at,
-                listed.occurred_at as event_at, listed.recipient_domain, listed.reason,
-                events.event_type, events.response_text,
-                marts.provider_of(events.mx_host, listed.recipient_domain) as provider,
+                listed.occurred_at as event_at, listed.recipient_domain, listed.reason, listed.event_type,
+                listed.response_text, listed.provider,
             from marts.fct_suppression_causes as listed
-            inner join marts.fct_delivery_events as events on listed.event_id = events.event_id
             where
                 listed.list_name = 'suppression'
                 and listed.cause in ('hard_bounce', 'soft_bounces')
@@ -298,7 +296,10 @@ def lay_out(connection: duckdb.DuckDBPyConnection, *, pending: str = "pending", 
         select *, false as is_newcomer from ({macros.replayed_ledger("involved")})
         union all by name
         select
-            causes.* exclude (is_removal, is_pending, cause_id, ends_at, end_action, ended_by, end_why, end_id),
+            causes.* exclude (
+                is_removal, is_pending, cause_id, ends_at, end_action, ended_by, end_why, end_id,
+                event_type, provider, response_text
+            ),
             cause_id as suppression_event_id,
             case cause when 'import' then 'imported' else 'added' end as action,
             true as is_newcomer
@@ -364,9 +365,9 @@ def lay_out(connection: duckdb.DuckDBPyConnection, *, pending: str = "pending", 
             union all by name
             select
                 replayed.*,
-                events.response_text,
-                case when events.event_id is not null then publication.rule_set_version end as rule_set_version,
-                case when events.event_id is not null then publication.suppression_policy end as suppression_policy,
+                causes.response_text,
+                case when causes.event_id is not null then publication.rule_set_version end as rule_set_version,
+                case when causes.event_id is not null then publication.suppression_policy end as suppression_policy,
                 coalesce(replayed.suppression_event_id in (
                     select cause_id from {prefix}causes_now where is_pending
                     union all
@@ -374,8 +375,8 @@ def lay_out(connection: duckdb.DuckDBPyConnection, *, pending: str = "pending", 
                 ), false) as is_pending
             from {prefix}replayed as replayed
             -- a complaint is an event too, but no rule judged it
-            left join marts.fct_delivery_events as events
-                on replayed.event_id = events.event_id and replayed.list_name = 'suppression'
+            left join {prefix}causes_now as causes
+                on replayed.suppression_event_id = causes.cause_id and replayed.list_name = 'suppression'
             cross join marts.ops_publication as publication
         )
         """

@@ -103,10 +103,8 @@ def find_history(settings: Settings, address: str) -> History:
                         when facts.ends_at <= facts.occurred_at then 'disregarded'
                         when facts.cause in ('hard_bounce', 'soft_bounces') then 'bounced again'
                         else 'added again'
-                    end as action,
-                    events.response_text
+                    end as action
                 from facts
-                left join marts.fct_delivery_events as events on facts.event_id = events.event_id
                 where (facts.list_name, facts.cause_id) not in (select (list_name, suppression_event_id) from ledger)
             )
 

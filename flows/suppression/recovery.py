@@ -112,11 +112,9 @@ def preview(settings: Settings, recovery: Recovery) -> Preview:
             """
             create temp table covered as
             select
-                causes.*, events.response_text,
-                coalesce(marts.provider_of(events.mx_host, causes.recipient_domain), '(other)') as provider,
+                causes.* replace (coalesce(causes.provider, '(other)') as provider),
             from marts.fct_suppression_causes as causes
             inner join this_reverted as reverted on causes.cause_id = reverted.cause_id
-            left join marts.fct_delivery_events as events on causes.event_id = events.event_id
             """
         )
         connection.execute(

@@ -13,12 +13,22 @@ known as (
 ),
 {% endif %}
 
-texts as (
-    select distinct
+replies as (
+    select
         judgement_id,
         bounce_text,
         mx_class
     from {{ ref('int_bounce_replies__masked') }}
+    union
+    select
+        {{ digest(['bounce_text', 'mx_class']) }} as judgement_id,
+        bounce_text,
+        mx_class
+    from {{ source('landing', 'retained_texts') }}
+),
+
+texts as (
+    select * from replies
     {% if is_incremental() %}
     where judgement_id not in (select judgement_id from known)
     {% endif %}

@@ -6,6 +6,10 @@
     touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
 ) }}
 
+with retained as (
+    select * from {{ source('landing', 'retained_complaints') }}
+)
+
 select
     event_id,
     message_group_id,
@@ -19,3 +23,15 @@ where
     event_type = 'complaint'
     and recipient is not null
     and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+    and event_id not in (select event_id from retained)
+union all
+select
+    event_id,
+    -- no group that events are collected of can replace it
+    event_id as message_group_id,
+    source_name,
+    event_at,
+    address,
+    recipient_domain,
+    campaign_id
+from retained

@@ -9,7 +9,10 @@
 
 with staged as (
     select * from {{ ref('int_staged_events__unioned') }}
-    where event_type is not null
+    where
+        event_type is not null
+        -- counted among what is retained of events that have gone: a file that stays holds them too
+        and event_id not in (select event_id from {{ source('landing', 'retained_event_keys') }})
 ),
 
 {% if is_incremental() %}

@@ -23,3 +23,9 @@ from {{ ref('int_postfix__queue_facts') }}
 where
     fact = 'expired'
     and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+{% if var('is_retouched') or var('is_rebuilt') %}
+union
+select event_date from {{ source('landing', 'retained_bounce_counts') }}
+union
+select event_date from {{ source('landing', 'retained_delivery_counts') }}
+{% endif %}

@@ -45,6 +45,9 @@ select
     counted.last_event_at,
     cast(loads.is_complete as boolean) as is_complete,
     loads.message,
-    cast(loads.landed_at as timestamp) as landed_at
+    cast(loads.landed_at as timestamp) as landed_at,
+    cast(null as timestamp) as dropped_at
 from loads
 left join counted on loads.file_digest = counted.file_digest
+union all by name
+select * from {{ source('landing', 'retained_files') }}

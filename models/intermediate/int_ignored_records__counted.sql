@@ -15,3 +15,11 @@ select
 from {{ ref('int_staged_events__unioned') }}
 where event_type is null and recipient_number = 1
 group by all
+union all
+select
+    source_name,
+    source_file,
+    file_digest,
+    native_event_type,
+    ignored_record_count
+from {{ source('landing', 'retained_ignored') }}

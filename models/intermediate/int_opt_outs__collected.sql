@@ -11,6 +11,8 @@ with requests as (
     select * from {{ ref('stg_' ~ source_name ~ '__opt_outs') }}
     {% if not loop.last %}union all by name{% endif %}
     {%- endfor %}
+    union all by name
+    select * from {{ source('landing', 'retained_opt_outs') }}
 )
 
 select * from requests

@@ -1,6 +1,7 @@
 -- depends_on: {{ ref('fct_delivery_events') }}
 -- depends_on: {{ ref('int_postfix__queue_facts') }}
--- Every address that mail was sent to, and when it was first and last heard of.
+-- Every address that mail was sent to, and when it was first and last heard of: as long as there are events of it, or it
+-- is in a ledger.
 
 {{ config(
     materialized='incremental',
@@ -31,7 +32,12 @@ doubtful as (
 
 known as (
     select * from {{ this }}
-    where address in (select address from events) and address not in (select address from doubtful)
+    where
+        address not in (select address from doubtful)
+        and (
+            address in (select address from events)
+            or address in (select address from {{ source('landing', 'retained_profiles') }})
+        )
     union all by name
     select
         recipient as address,
@@ -49,6 +55,12 @@ combined as (
         first_seen_at,
         last_seen_at
     from events
+    union all by name
+    select
+        address,
+        first_seen_at,
+        last_seen_at
+    from {{ source('landing', 'retained_profiles') }}
     {% if is_incremental() %}
     union all by name
     select * from known

@@ -21,6 +21,19 @@ progress as (
     select max(data_through_at) as data_through_at from {{ ref('int_sources__progress') }}
 ),
 
+deliveries as (
+    select
+        recipient as address,
+        event_at
+    from {{ ref('fct_delivery_events') }}
+    where event_type = 'delivered'
+    union all
+    select
+        address,
+        delivered_at as event_at
+    from {{ source('landing', 'retained_deliveries') }}
+),
+
 hard_bounces as (
     select
         evidence.*,
@@ -110,11 +123,7 @@ endings as (
         'delivered again' as end_why,
         {{ digest(["'reactivated'", 'bounces.event_id', 'bounces.cause']) }} as end_id
     from bounces
-    inner join {{ ref('fct_delivery_events') }} as deliveries
-        on
-            bounces.address = deliveries.recipient
-            and deliveries.event_type = 'delivered'
-            and bounces.event_at < deliveries.event_at
+    inner join deliveries on bounces.address = deliveries.address and bounces.event_at < deliveries.event_at
     where {{ var('is_reactivated_on_delivery') }}
     group by bounces.event_id, bounces.cause
 ),
@@ -139,11 +148,14 @@ causes as (
         'bouncehouse' as acted_by,
         bounces.why,
         bounces.event_id,
+        bounces.event_type,
         bounces.source_name,
         bounces.campaign_id,
+        bounces.provider,
         bounces.text_id,
         bounces.reason,
         bounces.rule_id,
+        bounces.response_text,
         first_endings.ends_at,
         first_endings.end_action,
         first_endings.ended_by,
@@ -197,11 +209,14 @@ select
     acted_by,
     why,
     event_id,
+    event_type,
     source_name,
     campaign_id,
+    provider,
     text_id,
     reason,
     rule_id,
+    response_text,
     ends_at,
     end_action,
     ended_by,

@@ -7,6 +7,18 @@
     touched={'column': 'message_group_id', 'model': 'int_message_groups__judged'},
 ) }}
 
+with retained as (
+    select
+        *,
+        {{ digest(['bounce_text', 'mx_class']) }} as judgement_id
+    from {{ source('landing', 'retained_evidence') }}
+    where cause = 'hard_bounce'
+),
+
+judgements as (
+    select * from {{ ref('int_bounce_texts__judged') }}
+)
+
 select
     event_id,
     message_group_id,
@@ -20,7 +32,6 @@ select
     text_id,
     reason,
     rule_id,
-    smtp_code,
     response_text
 from {{ ref('fct_delivery_events') }}
 where
@@ -31,3 +42,22 @@ where
         select event_id from {{ ref('int_report_links__found') }}
         where is_notice
     )
+    and event_id not in (select event_id from retained)
+union all
+select
+    retained.event_id,
+    -- no group that events are collected of can replace it
+    retained.event_id as message_group_id,
+    retained.source_name,
+    retained.event_at,
+    retained.event_type,
+    retained.address,
+    retained.recipient_domain,
+    retained.mx_host,
+    retained.campaign_id,
+    judgements.text_id,
+    judgements.reason,
+    judgements.rule_id,
+    retained.response_text
+from retained
+left join judgements on retained.judgement_id = judgements.judgement_id

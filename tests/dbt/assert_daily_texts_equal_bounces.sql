@@ -1,12 +1,26 @@
 -- Guards: what is kept by day of texts and of unclassified bounces is, day by day, what the bounces say; a day that a
 -- build should have replaced and did not would show here.
 
-with bounces as (
+with kept as (
     select
         event_date,
-        count(*) as bounce_count,
-        count(*) filter (reason = 'undetermined') as undetermined_count
+        1 as bounce_count,
+        case when reason = 'undetermined' then 1 else 0 end as undetermined_count
     from {{ ref('fct_bounces') }}
+    union all
+    select
+        event_date,
+        bounce_count,
+        0 as undetermined_count
+    from {{ source('landing', 'retained_bounce_counts') }}
+),
+
+bounces as (
+    select
+        event_date,
+        sum(bounce_count) as bounce_count,
+        sum(undetermined_count) as undetermined_count
+    from kept
     group by event_date
 ),
 

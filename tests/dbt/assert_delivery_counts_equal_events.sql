@@ -8,11 +8,23 @@ with report as (
     group by event_date
 ),
 
+events as (
+    select
+        event_date,
+        case when is_attempt then 1 else 0 end as attempt_count
+    from {{ ref('fct_delivery_events') }}
+    union all
+    select
+        event_date,
+        attempt_count
+    from {{ source('landing', 'retained_delivery_counts') }}
+),
+
 facts as (
     select
         event_date,
-        count(*) filter (is_attempt) as fact_count
-    from {{ ref('fct_delivery_events') }}
+        sum(attempt_count) as fact_count
+    from events
     group by event_date
 )
 

@@ -1,4 +1,5 @@
--- Guards: the report is exact. Day by day the daily mart adds up to the bounces themselves.
+-- Guards: the report is exact. Day by day the daily mart adds up to the bounces themselves, and to what is retained of
+-- those that have gone.
 
 with report as (
     select
@@ -12,6 +13,26 @@ with report as (
     group by all
 ),
 
+bounces as (
+    select
+        event_date,
+        bounce_class,
+        campaign_id,
+        from_domain,
+        sending_ip,
+        1 as bounce_count
+    from {{ ref('fct_bounces') }}
+    union all
+    select
+        event_date,
+        bounce_class,
+        campaign_id,
+        from_domain,
+        sending_ip,
+        bounce_count
+    from {{ source('landing', 'retained_bounce_counts') }}
+),
+
 facts as (
     select
         event_date,
@@ -19,8 +40,8 @@ facts as (
         campaign_id,
         from_domain,
         sending_ip,
-        count(*) as fact_count
-    from {{ ref('fct_bounces') }}
+        sum(bounce_count) as fact_count
+    from bounces
     group by all
 )
 

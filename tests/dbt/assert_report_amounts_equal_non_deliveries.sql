@@ -9,12 +9,26 @@ with report as (
     group by undelivered_date, cause
 ),
 
+non_deliveries as (
+    select
+        undelivered_date,
+        cause,
+        1 as undelivery_count
+    from {{ ref('fct_non_deliveries') }}
+    union all
+    select
+        undelivered_date,
+        cause,
+        undelivery_count
+    from {{ source('landing', 'retained_undelivery_counts') }}
+),
+
 facts as (
     select
         undelivered_date,
         cause,
-        count(*) as fact_count
-    from {{ ref('fct_non_deliveries') }}
+        sum(undelivery_count) as fact_count
+    from non_deliveries
     group by undelivered_date, cause
 )
 

@@ -17,12 +17,9 @@ SCHEMA = """
     create schema marts;
     create table marts.fct_suppression_causes (
         list_name varchar, cause_id uuid, address varchar, recipient_domain varchar, occurred_at timestamp,
-        cause varchar, is_removal boolean, acted_by varchar, why varchar, event_id uuid, source_name varchar,
-        campaign_id varchar, text_id uuid, reason varchar, rule_id varchar, ends_at timestamp, end_action varchar,
-        ended_by varchar, end_why varchar, end_id uuid
-    );
-    create table marts.fct_delivery_events (
-        event_id uuid, event_at timestamp, event_type varchar, recipient varchar, mx_host varchar, response_text varchar
+        cause varchar, is_removal boolean, acted_by varchar, why varchar, event_id uuid, event_type varchar,
+        source_name varchar, campaign_id varchar, provider varchar, text_id uuid, reason varchar, rule_id varchar,
+        response_text varchar, ends_at timestamp, end_action varchar, ended_by varchar, end_why varchar, end_id uuid
     );
     create table marts.dim_bounce_texts (text_id uuid, bounce_text varchar);
     create table marts.ops_actions (action_id varchar);
@@ -74,6 +71,7 @@ def publish(path: Path, facts: list[Fact], action_ids: list[str] | None = None) 
     macros = read_macros()
     with duckdb.connect(str(path)) as connection:
         connection.execute(SCHEMA)
+        rules.install(connection, find_project_directory(), schema="marts")
         for number, fact in enumerate(facts):
             cause_id = uuid5(SPACE, f"{number}")
             event_id = uuid5(SPACE, f"event {number}") if fact.reply is not None else None
@@ -83,22 +81,21 @@ def publish(path: Path, facts: list[Fact], action_ids: list[str] | None = None) 
                 "insert into marts.fct_suppression_causes by name select $list_name as list_name, $cause_id as cause_id,"
                 " $address as address, $domain as recipient_domain, $at as occurred_at, $cause as cause,"
                 " $is_removal as is_removal, $by as acted_by, $why as why, $event_id as event_id, $source as source_name,"
-                " $campaign as campaign_id, $text_id as text_id, $reason as reason, $rule as rule_id",
+                " $campaign as campaign_id, $text_id as text_id, $reason as reason, $rule as rule_id,"
+                " $event_type as event_type, marts.provider_of($mx_host::varchar, $domain) as provider,"
+                " $reply as response_text",
                 {
                     "list_name": fact.list_name, "cause_id": cause_id, "address": fact.address, "domain": domain,
                     "at": fact.occurred_at, "cause": fact.cause, "is_removal": fact.is_removal, "by": fact.acted_by,
                     "why": fact.why, "event_id": event_id, "source": fact.source_name, "campaign": fact.campaign_id,
                     "text_id": text_id, "reason": fact.reason, "rule": fact.reason,
+                    "event_type": fact.event_type if fact.reply is not None else None, "mx_host": fact.mx_host,
+                    "reply": fact.reply,
                 },
             )  # fmt: skip
-            if event_id is not None:
-                connection.execute(
-                    "insert into marts.fct_delivery_events values (?, ?, ?, ?, ?, ?)",
-                    [event_id, fact.occurred_at, fact.event_type, fact.address, fact.mx_host, fact.reply],
-                )
         connection.execute(
-            "insert into marts.dim_bounce_texts select distinct causes.text_id, events.response_text"
-            " from marts.fct_suppression_causes causes join marts.fct_delivery_events events using (event_id)"
+            "insert into marts.dim_bounce_texts select distinct text_id, response_text"
+            " from marts.fct_suppression_causes where event_id is not null"
         )
         connection.executemany("insert into marts.ops_actions values (?)", [[one] for one in action_ids or ["none"]])
         for list_name, ledger, state in (
@@ -110,11 +107,11 @@ def publish(path: Path, facts: list[Fact], action_ids: list[str] | None = None) 
                 f"""create table marts.{ledger} as
                 select
                     changes.* exclude (list_name),
-                    events.response_text,
+                    causes.response_text,
                     case when changes.event_id is not null then 'abc123' end as rule_set_version,
                     case when changes.event_id is not null then 'smtp_5xx' end as suppression_policy
                 from ({macros.replayed_ledger(causes)}) as changes
-                left join marts.fct_delivery_events as events on changes.event_id = events.event_id"""
+                left join marts.fct_suppression_causes as causes on changes.suppression_event_id = causes.cause_id"""
             )
             connection.execute(
                 f"""create table marts.{state} as
@@ -122,5 +119,4 @@ def publish(path: Path, facts: list[Fact], action_ids: list[str] | None = None) 
                 from (select * from marts.{ledger} qualify {macros.is_last_change()})
                 where action in ('added', 'imported')"""
             )
-        rules.install(connection, find_project_directory(), schema="marts")
     return path

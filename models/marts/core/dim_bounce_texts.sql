@@ -10,15 +10,49 @@ with judgements as (
     group by text_id
 ),
 
-uses as (
+retained as (
+    select
+        *,
+        {{ digest(['bounce_text', 'mx_class']) }} as judgement_id
+    from {{ source('landing', 'retained_texts') }}
+),
+
+uses_by_kind as (
     select
         text_id,
         min_by(response_text, (event_at, event_id)) as sample_text,
         min(event_at) as first_seen_at,
         max(event_at) as last_seen_at,
-        count(*) as event_count
+        count(*) as event_count,
+        false as is_retained
     from {{ ref('fct_delivery_events') }}
     where text_id is not null
+    group by text_id
+    union all
+    select
+        judged.text_id,
+        -- the originals have gone, as they may name somebody
+        min(retained.bounce_text) as sample_text,
+        min(retained.first_seen_at) as first_seen_at,
+        max(retained.last_seen_at) as last_seen_at,
+        sum(retained.event_count) as event_count,
+        true as is_retained
+    from retained
+    inner join {{ ref('int_bounce_texts__judged') }} as judged on retained.judgement_id = judged.judgement_id
+    group by judged.text_id
+),
+
+uses as (
+    select
+        text_id,
+        case
+            when bool_and(is_retained) then min(sample_text)
+            else min(sample_text) filter (not is_retained)
+        end as sample_text,
+        min(first_seen_at) as first_seen_at,
+        max(last_seen_at) as last_seen_at,
+        cast(sum(event_count) as bigint) as event_count
+    from uses_by_kind
     group by text_id
 ),
 

@@ -4,9 +4,9 @@ with changes as (
 
 evidence as (
     select
-        event_id,
+        cause_id,
         response_text
-    from {{ ref('fct_bounces') }}
+    from {{ ref('fct_suppression_causes') }}
 )
 
 select
@@ -28,4 +28,4 @@ select
     case when changes.event_id is not null then '{{ var("rule_set_version") }}' end as rule_set_version,
     case when changes.event_id is not null then '{{ var("suppression_policy") }}' end as suppression_policy
 from changes
-left join evidence on changes.event_id = evidence.event_id
+left join evidence on changes.suppression_event_id = evidence.cause_id

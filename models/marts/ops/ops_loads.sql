@@ -16,5 +16,6 @@ select
     last_event_at,
     is_complete,
     message,
-    landed_at
+    landed_at,
+    dropped_at
 from {{ ref('int_files__accounted') }}

@@ -9,6 +9,8 @@ with files as (
         sum(file_bytes) as file_bytes,
         sum(records_read) as records_read,
         sum(records_rejected) as records_rejected,
+        -- the rejects of a file that retention has dropped went with it
+        sum(case when dropped_at is null then records_rejected else 0 end) as looked_for_reject_count,
         sum(records_landed) as records_landed,
         sum(ignored_record_count) as ignored_record_count,
         -- what administrators decided is no event, and none of it is passed over
@@ -76,6 +78,8 @@ counted as (
     select * from events
     union all by name
     select * from reports
+    union all by name
+    select * from {{ source('landing', 'retained_accounts') }}
 ),
 
 summed as (
@@ -87,6 +91,7 @@ summed as (
         cast(coalesce(sum(records_read), 0) as bigint) as records_read,
         cast(coalesce(sum(records_rejected), 0) as bigint) as records_rejected,
         cast(coalesce(sum(kept_reject_count), 0) as bigint) as kept_reject_count,
+        cast(coalesce(sum(looked_for_reject_count), 0) as bigint) as looked_for_reject_count,
         cast(coalesce(sum(records_landed), 0) as bigint) as records_landed,
         cast(coalesce(sum(ignored_record_count), 0) as bigint) as ignored_record_count,
         cast(coalesce(sum(event_record_count), 0) as bigint) as event_record_count,
@@ -110,10 +115,10 @@ summed as (
 )
 
 select
-    *,
+    * exclude (looked_for_reject_count),
     staged_event_count - united_event_count as duplicate_count,
     abs(records_read - records_landed - records_rejected)
-    + abs(records_rejected - kept_reject_count)
+    + abs(looked_for_reject_count - kept_reject_count)
     + abs(records_landed - event_record_count - ignored_record_count)
     -- of the copies of an event one stands for all, and none in a file that does not have it
     + greatest(united_event_count - distinct_event_count, 0)

@@ -8,8 +8,17 @@ causes as (
 ),
 
 messages as (
-    select * from {{ ref('fct_messages') }}
+    select
+        recipient,
+        delivered_at
+    from {{ ref('fct_messages') }}
     where outcome = 'delivered'
+    union all
+    select
+        address as recipient,
+        delivered_at
+    from {{ source('landing', 'retained_deliveries') }}
+    where is_outcome
 ),
 
 policies as (

@@ -1,3 +1,46 @@
+-- what is retained of messages that have gone
+with retained as (
+    select
+        *,
+        {{ digest(['bounce_text', 'mx_class']) }} as judgement_id
+    from {{ source('landing', 'retained_undelivery_counts') }}
+),
+
+judgements as (
+    select * from {{ ref('int_bounce_texts__judged') }}
+),
+
+counted as (
+    select
+        undelivered_date,
+        source_name,
+        campaign_id,
+        from_domain,
+        sending_ip,
+        recipient_domain,
+        cause,
+        bounce_class,
+        text_id,
+        reason,
+        1 as undelivery_count
+    from {{ ref('fct_non_deliveries') }}
+    union all
+    select
+        retained.undelivered_date,
+        retained.source_name,
+        retained.campaign_id,
+        retained.from_domain,
+        retained.sending_ip,
+        retained.recipient_domain,
+        retained.cause,
+        retained.bounce_class,
+        judgements.text_id,
+        coalesce(retained.other_reason, judgements.reason) as reason,
+        retained.undelivery_count
+    from retained
+    left join judgements on retained.bounce_text is not null and retained.judgement_id = judgements.judgement_id
+)
+
 select
     undelivered_date,
     source_name,
@@ -9,6 +52,6 @@ select
     bounce_class,
     text_id,
     reason,
-    count(*) as undelivery_count
-from {{ ref('fct_non_deliveries') }}
+    cast(sum(undelivery_count) as bigint) as undelivery_count
+from counted
 group by all
