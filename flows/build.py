@@ -119,7 +119,8 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
         if not batch and not full_refresh and built_with == versions:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started)
         connection.execute("update landing.work_state set is_settled = false")
-        _show_batch(connection, settings, batch, retained)
+        _show_batch(connection, settings, batch)
+        _show_retained(connection, retained)
         rules.install(connection, find_project_directory())
     is_retouched = built_with is not None and not full_refresh and built_with.rule_set != versions.rule_set
     results = _run_dbt(settings, versions, full_refresh=full_refresh, is_retouched=is_retouched)
@@ -233,15 +234,14 @@ def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
     return Versions(*row) if row else None
 
 
-def _show_batch(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load], retained: Retained | None
-) -> None:
-    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none.
-
-    What is retained of dropped files is shown beside it, whole, to every build.
-    """
+def _show_retained(connection: duckdb.DuckDBPyConnection, retained: Retained | None) -> None:
+    """Show every build, beside its batch, the whole of what is retained of dropped files."""
     for table in TABLES:
         connection.execute(f"create or replace view landing.retained_{table} as {select_retained(retained, table)}")
+
+
+def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load]) -> None:
+    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none."""
     packs: dict[tuple[str, str], list[landing.Load]] = {}
     for load in batch:
         packs.setdefault((load.source_name, load.landing_name), []).append(load)
