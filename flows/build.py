@@ -150,7 +150,8 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         if not batch and built_with == versions and not full_refresh and not begun_with:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started, notes)
         connection.execute("update landing.work_state set is_settled = false")
-        _show_batch(connection, settings, batch, retained)
+        _show_batch(connection, settings, batch)
+        _show_retained(connection, retained)
         rules.install(connection, find_project_directory())
         connection.execute("insert into landing.begun values (?)", [versions.rule_set])
     failpoint("build.batch_shown")
@@ -281,15 +282,14 @@ def _read_begun(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {row[0] for row in connection.execute("select rule_set_version from landing.begun").fetchall()}
 
 
-def _show_batch(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load], retained: Retained | None
-) -> None:
-    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none.
-
-    What is retained of dropped files is shown beside it, whole, to every build.
-    """
+def _show_retained(connection: duckdb.DuckDBPyConnection, retained: Retained | None) -> None:
+    """Show every build, beside its batch, the whole of what is retained of dropped files."""
     for table in TABLES:
         connection.execute(f"create or replace view landing.retained_{table} as {select_retained(retained, table)}")
+
+
+def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load]) -> None:
+    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none."""
     packs: dict[tuple[str, str], list[landing.Load]] = {}
     for load in batch:
         packs.setdefault((load.source_name, load.landing_name), []).append(load)
