@@ -120,6 +120,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "sources": {
         "source_name": "varchar",
+        "source_file": "varchar",  # null for the counts of reports
         "event_count": "bigint",
         "separate_report_count": "bigint",
         "unlinked_report_count": "bigint",

@@ -378,7 +378,7 @@ class Dropping:
                 with added as (
                     select *, 'hard_bounce' as cause
                     from going
-                    where event_type in ('bounced', 'out_of_band_bounce') and bounce_class = 'hard'
+                    where event_id in (select event_id from intermediate.int_suppression_evidence__collected)
                     union all by name
                     -- also of bounces that stay, as some of those that they followed may go
                     select
@@ -404,8 +404,7 @@ class Dropping:
                 select event_id, source_name, event_at, recipient as address, recipient_domain, campaign_id
                 from going
                 where
-                    event_type = 'complaint'
-                    and recipient is not null
+                    event_id in (select event_id from intermediate.int_complaints__collected)
                     and event_id not in (select event_id from before_complaints)""",
             "opt_outs": "select opt_out_id, source_name, address, event_at, is_removal, why"
             " from intermediate.int_opt_outs__collected",
@@ -468,13 +467,13 @@ class Dropping:
                 semi join dropped_files using (file_digest)""",
             "sources": """
                 select
-                    source_name, sum(event_count)::bigint as event_count,
+                    source_name, source_file, sum(event_count)::bigint as event_count,
                     sum(separate_report_count)::bigint as separate_report_count,
                     sum(unlinked_report_count)::bigint as unlinked_report_count
                 from (
                     select * from before_sources
                     union all by name
-                    select source_name, 1 as event_count
+                    select source_name, source_file, 1 as event_count
                     from intermediate.int_delivery_events__united
                     semi join closed using (message_group_id)
                     union all by name
@@ -484,7 +483,7 @@ class Dropping:
                     from intermediate.int_report_links__found as links
                     semi join closed on links.report_message_group_id = closed.message_group_id
                 )
-                group by source_name""",
+                group by source_name, source_file""",
             # of the events that files may hold which stay: those of the times that the files speak of, and all of a
             # source of which a landed file waits that no build has looked into
             "event_keys": f"""
