@@ -379,7 +379,7 @@ class Dropping:
                 with added as (
                     select *, 'hard_bounce' as cause
                     from going
-                    where event_type in ('bounced', 'out_of_band_bounce') and bounce_class = 'hard'
+                    where event_id in (select event_id from intermediate.int_suppression_evidence__collected)
                     union all by name
                     -- also of bounces that stay, as some of those that they followed may go
                     select
@@ -405,8 +405,7 @@ class Dropping:
                 select event_id, source_name, event_at, recipient as address, recipient_domain, campaign_id
                 from going
                 where
-                    event_type = 'complaint'
-                    and recipient is not null
+                    event_id in (select event_id from intermediate.int_complaints__collected)
                     and event_id not in (select event_id from before_complaints)""",
             "opt_outs": "select opt_out_id, source_name, address, event_at, is_removal, why"
             " from intermediate.int_opt_outs__collected",
