@@ -1,45 +1,36 @@
 """Build and test the warehouse: show dbt the batch, run it once, and keep in mind what a finished build took in."""
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
-from flows import landing, restatements, rules
+from flows import landing, rules
+from flows.batch import find_kept, show_batch, show_retained
 from flows.dbt_project import find_project_directory
 from flows.erasure.late import erase_late
 from flows.failpoints import failpoint
-from flows.landing import loads
 from flows.problems import ActionableError, CannotWriteError, mask_addresses, read_write_problem, remedy_of
-from flows.retained import TABLES, Retained, find_retained, select_retained
-from flows.settings import ACTIONS, SOURCES, Settings
+from flows.retained import find_retained
+from flows.settings import Settings
 from flows.sources import read_sources
-from flows.sql import listed, quote
-from flows.work import WorkDamagedError, is_damage, mark_format, open_work, prepare_work, set_aside
+from flows.work import WorkDamagedError, is_damage, open_work, prepare_work, set_aside
+from flows.work_state import (
+    Versions,
+    create_state,
+    find_versions,
+    find_work_state,
+    read_begun,
+    read_versions,
+    remove_work,
+    write_finished,
+)
 
-LOAD_COLUMNS = {
-    "source_name": "varchar",
-    "source_file": "varchar",
-    "file_digest": "varchar",
-    "file_bytes": "bigint",
-    "compression": "varchar",
-    "records_read": "bigint",
-    "records_landed": "bigint",
-    "records_rejected": "bigint",
-    "is_complete": "boolean",
-    "message": "varchar",
-    "landed_at": "timestamp",
-}
 SAMPLE_ROWS = 10
 """Rows shown of a data test that failed; of a table's `rules`, one for each that is broken."""
 
@@ -59,42 +50,6 @@ class BuildResult:
     warnings: list[str]
     seconds: float
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Versions:
-    """What the tables in `work.duckdb` depend on besides the landed files."""
-
-    project: str
-    """Digest of the models, macros, seeds other than the rules, and of what sources.yml says of records; when it moves,
-    everything is built from landing."""
-    rule_set: str
-    """Digest of the rules; when it moves, every message is derived and judged again."""
-    suppression_settings: str
-    """What puts an address on the list, as JSON; when it moves, the lists are derived again."""
-    retained: int
-    """Number of what is retained of dropped messages; when it moves, what is derived from all events is made again."""
-
-
-def find_versions(settings: Settings) -> Versions:
-    """Digest the project as it stands on disk."""
-    project = find_project_directory()
-    digest = hashlib.sha256()
-    rule_seeds = set(rules.SEEDS)
-    for folder in ("models", "macros", "seeds"):
-        for path in sorted((project / folder).rglob("*")):
-            # descriptions and tests in YAML change no table
-            if path.suffix in {".sql", ".csv"} and path.name not in rule_seeds:
-                digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(json.dumps(read_sources(settings).variables, sort_keys=True).encode())
-    suppression_settings = json.dumps(settings.suppression_variables, sort_keys=True)
-    retained = find_retained(settings)
-    return Versions(
-        digest.hexdigest()[:16],
-        rules.rule_set_version(project),
-        suppression_settings,
-        retained.number if retained else 0,
-    )
 
 
 def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
@@ -130,7 +85,7 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         connection.execute("set TimeZone = 'UTC'")
         create_state(connection)
         connection.execute("update landing.work_state set retained = ?", [versions.retained])
-        built_with, begun_with = _read_versions(connection), _read_begun(connection)
+        built_with, begun_with = read_versions(connection), read_begun(connection)
         finished = {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
         is_moved = built_with is not None and built_with.project != versions.project
         full_refresh = full_refresh or built_with is None or is_moved
@@ -150,8 +105,8 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         if not batch and built_with == versions and not full_refresh and not begun_with:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started, notes)
         connection.execute("update landing.work_state set is_settled = false")
-        _show_batch(connection, settings, batch)
-        _show_retained(connection, retained)
+        show_batch(connection, settings, batch)
+        show_retained(connection, retained)
         rules.install(connection, find_project_directory())
         connection.execute("insert into landing.begun values (?)", [versions.rule_set])
     failpoint("build.batch_shown")
@@ -176,7 +131,7 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         warnings = [
             line for result in results if result["status"] == "warn" for line in _describe_warning(connection, result)
         ]
-        _finish(connection, versions, batch, results)
+        write_finished(connection, versions, batch, results)
     failpoint("build.finished")
     return BuildResult(
         is_built=True,
@@ -187,211 +142,6 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         seconds=time.perf_counter() - started,
         notes=notes,
     )
-
-
-def find_build_id(settings: Settings) -> str | None:
-    """Give the id of the last finished build: what is published carries it."""
-    if not settings.work_database.exists():
-        return None
-    with open_work(settings) as connection:
-        create_state(connection)
-        row = connection.execute("select build_id from landing.builds order by finished_at desc limit 1").fetchone()
-    return str(row[0]) if row else None
-
-
-@dataclass(frozen=True)
-class WorkState:
-    """What is known of `work.duckdb`: with which retained tables its own go, and if a finished build left them."""
-
-    retained: int = 0
-    is_settled: bool = False
-    versions: Versions | None = None
-
-
-def find_work_state(settings: Settings) -> WorkState:
-    """Look into `work.duckdb`; where there is none, it goes with whatever is retained."""
-    if not settings.work_database.exists():
-        retained = find_retained(settings)
-        return WorkState(retained.number if retained else 0)
-    with open_work(settings) as connection:
-        create_state(connection)
-        row = connection.execute("select retained, is_settled from landing.work_state").fetchone()
-        retained_number, is_settled = row or (0, False)
-        return WorkState(retained_number, is_settled, _read_versions(connection))
-
-
-def remove_work(settings: Settings) -> None:
-    """Remove `work.duckdb`; the next build makes it anew from landing."""
-    for path in (settings.work_database, settings.work_database.with_name(settings.work_database.name + ".wal")):
-        path.unlink(missing_ok=True)
-
-
-def find_kept(settings: Settings, retained: Retained | None) -> list[landing.Load]:
-    """The landed files whose records are there to be built; `ActionableError` if what stays of others is lost."""
-    dropped = retained.dropped_digests if retained else set()
-    loads = [load for load in landing.read_loads(settings) if load.file_digest not in dropped]
-    if lost := [load.source_file for load in loads if load.dropped_at]:
-        raise ActionableError(
-            f"retention dropped {len(lost)} landed files, among them {lost[0]}, and what it retained of them is gone",
-            f"put {settings.root / 'retained'} back from a backup; without it reports and lists would lose their past",
-        )
-    return loads
-
-
-def create_state(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables in which builds remember what they did, as far as they are missing."""
-    connection.execute("create schema if not exists landing")
-    connection.execute("create table if not exists landing.built_files (file_digest varchar primary key)")
-    connection.execute(
-        """create table if not exists landing.builds (
-            build_id varchar primary key,
-            finished_at timestamp,
-            file_count bigint,
-            project_version varchar,
-            rule_set_version varchar,
-            suppression_policy varchar,
-            suppression_settings varchar
-        )"""
-    )
-    connection.execute("alter table landing.builds add column if not exists suppression_settings varchar")
-    connection.execute(
-        "create table if not exists landing.marts (mart varchar, column_name varchar, description varchar)"
-    )
-    connection.execute("create table if not exists landing.begun (rule_set_version varchar)")
-    connection.execute("alter table landing.builds add column if not exists retained bigint")
-    connection.execute(
-        """create table if not exists landing.work_state as
-        select cast(0 as bigint) as retained, exists (select 1 from landing.builds) as is_settled"""
-    )
-    mark_format(connection)
-
-
-def _read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
-    row = connection.execute(
-        """select project_version, rule_set_version, suppression_settings, coalesce(retained, 0)
-        from landing.builds
-        where exists (from landing.marts) -- a build of a version that did not write them down counts for nothing
-        order by finished_at desc
-        limit 1"""
-    ).fetchone()
-    return Versions(*row) if row else None
-
-
-def _read_begun(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Versions of the rules that builds have judged with which did not come to their end."""
-    return {row[0] for row in connection.execute("select rule_set_version from landing.begun").fetchall()}
-
-
-def _show_retained(connection: duckdb.DuckDBPyConnection, retained: Retained | None) -> None:
-    """Show every build, beside its batch, the whole of what is retained of dropped files."""
-    for table in TABLES:
-        connection.execute(f"create or replace view landing.retained_{table} as {select_retained(retained, table)}")
-
-
-def _show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch: list[landing.Load]) -> None:
-    """Make the batch what the dbt sources `landing.*` hold: views on its files, empty but typed where it has none."""
-    packs: dict[tuple[str, str], list[landing.Load]] = {}
-    for load in batch:
-        packs.setdefault((load.source_name, load.landing_name), []).append(load)
-    for source in (*SOURCES, ACTIONS):
-        files = {
-            loads.landing_path(settings, source, name): _chosen(name, chosen)
-            for (source_name, name), chosen in packs.items()
-            if source_name == source
-        }
-        _show(connection, source, landing.LANDING_COLUMNS[source], files)
-    rejected = {
-        loads.rejects_path(settings, source_name, name): _chosen(name, chosen)
-        for (source_name, name), chosen in packs.items()
-        if any(load.records_rejected for load in chosen)
-    }
-    _show(connection, "rejects", landing.REJECT_COLUMNS, rejected)
-    kept = settings.restatements
-    _show(connection, "restatements", restatements.COLUMNS, {kept: None} if kept.exists() else {})
-    rows = pa.table({name: [getattr(load, name) for load in batch] for name in LOAD_COLUMNS})
-    columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in LOAD_COLUMNS.items())
-    connection.register("batch", rows)
-    connection.execute(f"create or replace table landing.loads as select {columns} from batch")
-    connection.unregister("batch")
-
-
-def _chosen(landing_name: str, chosen: list[landing.Load]) -> list[str] | None:
-    """The digests to be read out of a pack; None if all are, as is usual.
-
-    Others of a pack may be built under another name: a content that lies in two sources, or in a pack that was lost,
-    landed again and put back.
-    """
-    digests = [load.file_digest for load in chosen]
-    return None if landing_name in (digests[0], loads.name_pack(digests)) else digests
-
-
-def _show(
-    connection: duckdb.DuckDBPyConnection, name: str, columns: dict[str, str], files: Mapping[Path, list[str] | None]
-) -> None:
-    """Make `landing.<name>` a view on the files, of some only the records of the digests beside.
-
-    A column that the source has got since a file was landed is null in it; one that it has lost is passed over.
-    """
-    nothing = ", ".join(f"cast(null as {kind}) as {quote(column)}" for column, kind in columns.items())
-    selects = []
-    for digests, paths in _by_digests(files):
-        source = f"read_parquet([{listed(paths)}], union_by_name = true)"
-        present = {row[0].lower() for row in connection.execute(f"describe select * from {source}").fetchall()}
-        values = {column: quote(column) if column.lower() in present else "null" for column in columns}
-        typed = ", ".join(f"cast({values[column]} as {kind}) as {quote(column)}" for column, kind in columns.items())
-        condition = f" where file_digest in ({listed(digests)})" if digests else ""
-        selects.append(f"select {typed} from {source}{condition}")
-    query = " union all ".join(selects) or f"select {nothing} where false"
-    connection.execute(f"create or replace view landing.{name} as {query}")
-
-
-def _by_digests(files: Mapping[Path, list[str] | None]) -> Iterator[tuple[list[str] | None, list[str]]]:
-    """The files of which all is wanted together, the others one by one; none of which nothing is."""
-    if whole := [str(path) for path, digests in files.items() if digests is None]:
-        yield None, whole
-    for path, digests in files.items():
-        if digests:
-            yield digests, [str(path)]
-
-
-def _finish(
-    connection: duckdb.DuckDBPyConnection, versions: Versions, batch: list[landing.Load], results: list[dict[str, Any]]
-) -> None:
-    """Write down, in one transaction, that the batch is built, and what the marts are."""
-    finished_at = datetime.now(UTC).replace(tzinfo=None)
-    build_id = hashlib.sha256(f"{finished_at.isoformat()} {os.getpid()}".encode()).hexdigest()[:16]
-    connection.execute("begin")
-    connection.register("batch", pa.table({"file_digest": pa.array((load.file_digest for load in batch), pa.string())}))
-    connection.execute("insert or ignore into landing.built_files select distinct file_digest from batch")
-    connection.execute(
-        """insert into landing.builds (
-            build_id, finished_at, file_count, project_version, rule_set_version, suppression_policy,
-            suppression_settings, retained
-        ) values (?, ?, ?, ?, ?, ?, ?, ?)""",
-        [
-            build_id,
-            finished_at,
-            len(batch),
-            versions.project,
-            versions.rule_set,
-            json.loads(versions.suppression_settings)["suppression_policy"],
-            versions.suppression_settings,
-            versions.retained,
-        ],
-    )
-    marts = [
-        {"mart": result["name"], "column_name": column, "description": description}
-        for result in results
-        if "columns" in result
-        for column, description in [(None, result["description"]), *result["columns"].items()]
-    ]
-    connection.register("marts", pa.Table.from_pylist(marts))
-    connection.execute("delete from landing.marts")
-    connection.execute("insert into landing.marts by name select * from marts")
-    connection.execute("delete from landing.begun")
-    connection.execute("update landing.work_state set is_settled = true")
-    failpoint("build.finishing")
-    connection.execute("commit")
 
 
 def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_retouched: bool) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from prefect.types.entrypoint import EntrypointType
 from pydantic import Field
 
 from flows import retention
-from flows.build import BuildResult, build, find_build_id
+from flows.build import BuildResult, build
 from flows.export import export_all, hold_readable
 from flows.landing import (
     Arrival,
@@ -43,6 +43,7 @@ from flows.publish import publish, published_build_id
 from flows.report import Selection, choose_period, report
 from flows.settings import Settings
 from flows.tables import escape_markdown, make_markdown_table
+from flows.work_state import find_build_id
 
 BATCH_FILES = 20_000
 BATCH_BYTES = 1 << 30

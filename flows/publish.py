@@ -7,7 +7,6 @@ from pathlib import Path
 import duckdb
 
 from flows import __version__, restatements, rules
-from flows.build import find_build_id
 from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
 from flows.failpoints import failpoint
@@ -16,6 +15,7 @@ from flows.problems import ActionableError
 from flows.settings import Settings
 from flows.sql import quote, text
 from flows.work import is_damage, set_aside
+from flows.work_state import find_build_id
 
 STORAGE_VERSION = "v1.2.0"
 """The oldest DuckDB that can read the published file."""

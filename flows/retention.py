@@ -23,7 +23,8 @@ import duckdb
 import pyarrow as pa
 
 from flows import landing, rules
-from flows.build import build, create_state, find_kept, find_versions, find_work_state, remove_work
+from flows.batch import find_kept
+from flows.build import build
 from flows.dbt_project import find_project_directory
 from flows.landing import loads
 from flows.landing.temporary import hold_lock
@@ -43,6 +44,7 @@ from flows.retained import (
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sql import text
 from flows.work import open_work
+from flows.work_state import create_state, find_versions, find_work_state, remove_work
 
 BY_GROUP = (
     "intermediate.int_delivery_events__united",

@@ -15,7 +15,7 @@ from flows.settings import Settings
 
 FORMAT = 1
 """Of the tables in the schema `landing`, which the build keeps its own memory in. To be counted up when an earlier
-bouncehouse could not use them; the other tables are told by the digest of what makes them (`build.Versions`)."""
+bouncehouse could not use them; the other tables are told by the digest of what makes them (`work_state.Versions`)."""
 
 LOCK_SECONDS = 20
 """So long another process may have the file: the dbt of a run that was just killed, which ends with it."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from flows import build, landing, publish
-from flows.build import find_versions
 from flows.generate import generate
 from flows.settings import Settings
+from flows.work_state import find_versions
 
 PROJECT = Path(__file__).parent.parent
 

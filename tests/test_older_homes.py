@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from flows import build
+from flows.batch import show_files
 
 
 def test_columns_of_then_and_of_now(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_columns_of_then_and_of_now(tmp_path: Path) -> None:
             ({old: None, new: ["d3"]}, [(None, "d1", 7), ("true", "d3", 1)]),
             ({}, []),
         ):
-            build._show(connection, "postmark", columns, files)
+            show_files(connection, "postmark", columns, files)
             assert connection.execute("select * from landing.postmark order by file_digest").fetchall() == expected
             kinds = connection.execute("select column_type from (describe landing.postmark)").fetchall()
             assert kinds == [("VARCHAR",), ("VARCHAR",), ("BIGINT",)]

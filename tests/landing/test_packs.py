@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows import build
+from flows.batch import show_batch
 from flows.landing import Known, Load, Unreadable, find_arrivals, land, land_file, land_files, read_loads, remember
 from flows.landing.content import Content
 from flows.landing.inbox import Arrival
@@ -407,7 +407,7 @@ def test_a_build_reads_of_a_pack_only_what_it_has_not_built(home: Home) -> None:
     with duckdb.connect() as connection:
         connection.execute("create schema landing")
         for batch, ids in ((loads, "012"), (loads[1:], "12"), (loads[2:], "2"), (loads[3:], "")):
-            build._show_batch(connection, home.settings, batch)
+            show_batch(connection, home.settings, batch)
             assert connection.execute("select id from landing.kumomta order by 1").fetchall() == [(id,) for id in ids]
             assert connection.execute("select count(*) from landing.rejects").fetchone() == (len(ids),)
             assert connection.execute("select count(*) from landing.loads").fetchone() == (len(batch),)

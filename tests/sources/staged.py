@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from flows import addresses, build, landing
+from flows import addresses, batch, landing
 from flows.settings import Settings
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -69,7 +69,7 @@ def open_staged(
     with duckdb.connect(":memory:") as connection:
         addresses.register(connection)
         connection.execute("set TimeZone = 'UTC'; attach ':memory:' as work; use work; create schema landing")
-        build._show(connection, source, landing.LANDING_COLUMNS[source], files)
+        batch.show_files(connection, source, landing.LANDING_COLUMNS[source], files)
         if lines := queries.get(f"stg_{source}__lines"):  # of sources that are taken apart before they are read
             connection.execute(f"create schema staging; create view staging.stg_{source}__lines as {lines}")
         connection.execute(f"create view staged as {queries[f'stg_{source}__events']}")

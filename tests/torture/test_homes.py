@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import build, export, landing, publish, status, work
+from flows import build, export, landing, publish, status, work, work_state
 from flows.landing import LandingDamagedError
 from flows.problems import ActionableError
 from flows.settings import Settings
@@ -285,14 +285,14 @@ def test_a_damaged_published_file_is_published_anew(home: Settings, damage, has_
         pytest.skip("without its note in state/ only what DuckDB sees on opening is known")
     before = read_state(home.published_database)
     publish.publish(home)  # this copy of the home has a note of its own then
-    assert publish.published_build_id(home) == build.find_build_id(home)
+    assert publish.published_build_id(home) == work_state.find_build_id(home)
     if not has_note:
         (home.state / publish.NOTE_NAME).unlink()
-        assert publish.published_build_id(home) == build.find_build_id(home)
+        assert publish.published_build_id(home) == work_state.find_build_id(home)
     damage(home.published_database)
     assert publish.published_build_id(home) is None
     publish.publish(home)
-    assert publish.published_build_id(home) == build.find_build_id(home)
+    assert publish.published_build_id(home) == work_state.find_build_id(home)
     assert read_state(home.published_database) == before
 
 
@@ -351,7 +351,7 @@ def test_a_removed_state_folder_costs_time_only(home: Settings) -> None:
     again = run_all(home)
     assert again.result.is_built
     assert again.result.files == 0
-    assert publish.published_build_id(home) == build.find_build_id(home) != "unpublished"
+    assert publish.published_build_id(home) == work_state.find_build_id(home) != "unpublished"
 
 
 @pytest.mark.torture

@@ -215,7 +215,8 @@ select
     case
         when outcome = 'in_flight'
             -- doubled sixty times it is beyond all numbers: ten years are as good as never
-            then last_attempt_at
+            then
+                last_attempt_at
                 + interval 1 second * cast(least(round(60 * interval_minutes * growth_factor), 315360000) as bigint)
     end as next_resend_at,
     has_complaint,

@@ -63,7 +63,9 @@ select
     coalesce(event_type in ('delivered', 'deferred', 'bounced'), false) as is_attempt,
     message_key as message_id,
     -- 0 is the first attempt
-    case when event_type in ('delivered', 'deferred', 'bounced') then try(try_cast(num_retries as integer) + 1) end as attempt_number,
+    case
+        when event_type in ('delivered', 'deferred', 'bounced') then try(try_cast(num_retries as integer) + 1)
+    end as attempt_number,
     recipient_address as recipient,
     {{ normal_address('msg_from') }} as envelope_sender,
     {{ header_domain(first_field(source_setting('sparkpost', 'from_domain', ['friendly_from']))) }} as from_domain,

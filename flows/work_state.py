@@ -1,0 +1,176 @@
+"""What builds remember in `work.duckdb`: the landed files that are built, and what else its tables depend on."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from flows import landing, rules
+from flows.dbt_project import find_project_directory
+from flows.failpoints import failpoint
+from flows.retained import find_retained
+from flows.settings import Settings
+from flows.sources import read_sources
+from flows.work import mark_format, open_work
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What the tables in `work.duckdb` depend on besides the landed files."""
+
+    project: str
+    """Digest of the models, macros, seeds other than the rules, and of what sources.yml says of records; when it moves,
+    everything is built from landing."""
+    rule_set: str
+    """Digest of the rules; when it moves, every message is derived and judged again."""
+    suppression_settings: str
+    """What puts an address on the list, as JSON; when it moves, the lists are derived again."""
+    retained: int
+    """Number of what is retained of dropped messages; when it moves, what is derived from all events is made again."""
+
+
+def find_versions(settings: Settings) -> Versions:
+    """Digest the project as it stands on disk."""
+    project = find_project_directory()
+    digest = hashlib.sha256()
+    rule_seeds = set(rules.SEEDS)
+    for folder in ("models", "macros", "seeds"):
+        for path in sorted((project / folder).rglob("*")):
+            # descriptions and tests in YAML change no table
+            if path.suffix in {".sql", ".csv"} and path.name not in rule_seeds:
+                digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(json.dumps(read_sources(settings).variables, sort_keys=True).encode())
+    suppression_settings = json.dumps(settings.suppression_variables, sort_keys=True)
+    retained = find_retained(settings)
+    return Versions(
+        digest.hexdigest()[:16],
+        rules.rule_set_version(project),
+        suppression_settings,
+        retained.number if retained else 0,
+    )
+
+
+@dataclass(frozen=True)
+class WorkState:
+    """What is known of `work.duckdb`: with which retained tables its own go, and if a finished build left them."""
+
+    retained: int = 0
+    is_settled: bool = False
+    versions: Versions | None = None
+
+
+def find_work_state(settings: Settings) -> WorkState:
+    """Look into `work.duckdb`; where there is none, it goes with whatever is retained."""
+    if not settings.work_database.exists():
+        retained = find_retained(settings)
+        return WorkState(retained.number if retained else 0)
+    with open_work(settings) as connection:
+        create_state(connection)
+        row = connection.execute("select retained, is_settled from landing.work_state").fetchone()
+        retained_number, is_settled = row or (0, False)
+        return WorkState(retained_number, is_settled, read_versions(connection))
+
+
+def find_build_id(settings: Settings) -> str | None:
+    """Give the id of the last finished build: what is published carries it."""
+    if not settings.work_database.exists():
+        return None
+    with open_work(settings) as connection:
+        create_state(connection)
+        row = connection.execute("select build_id from landing.builds order by finished_at desc limit 1").fetchone()
+    return str(row[0]) if row else None
+
+
+def create_state(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables in which builds remember what they did, as far as they are missing."""
+    connection.execute("create schema if not exists landing")
+    connection.execute("create table if not exists landing.built_files (file_digest varchar primary key)")
+    connection.execute(
+        """create table if not exists landing.builds (
+            build_id varchar primary key,
+            finished_at timestamp,
+            file_count bigint,
+            project_version varchar,
+            rule_set_version varchar,
+            suppression_policy varchar,
+            suppression_settings varchar
+        )"""
+    )
+    connection.execute("alter table landing.builds add column if not exists suppression_settings varchar")
+    connection.execute(
+        "create table if not exists landing.marts (mart varchar, column_name varchar, description varchar)"
+    )
+    connection.execute("create table if not exists landing.begun (rule_set_version varchar)")
+    connection.execute("alter table landing.builds add column if not exists retained bigint")
+    connection.execute(
+        """create table if not exists landing.work_state as
+        select cast(0 as bigint) as retained, exists (select 1 from landing.builds) as is_settled"""
+    )
+    mark_format(connection)
+
+
+def read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
+    row = connection.execute(
+        """select project_version, rule_set_version, suppression_settings, coalesce(retained, 0)
+        from landing.builds
+        where exists (from landing.marts) -- a build of a version that did not write them down counts for nothing
+        order by finished_at desc
+        limit 1"""
+    ).fetchone()
+    return Versions(*row) if row else None
+
+
+def read_begun(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Versions of the rules that builds have judged with which did not come to their end."""
+    return {row[0] for row in connection.execute("select rule_set_version from landing.begun").fetchall()}
+
+
+def write_finished(
+    connection: duckdb.DuckDBPyConnection, versions: Versions, batch: list[landing.Load], results: list[dict[str, Any]]
+) -> None:
+    """Write down, in one transaction, that the batch is built, and what the marts are."""
+    finished_at = datetime.now(UTC).replace(tzinfo=None)
+    build_id = hashlib.sha256(f"{finished_at.isoformat()} {os.getpid()}".encode()).hexdigest()[:16]
+    connection.execute("begin")
+    connection.register("batch", pa.table({"file_digest": pa.array((load.file_digest for load in batch), pa.string())}))
+    connection.execute("insert or ignore into landing.built_files select distinct file_digest from batch")
+    connection.execute(
+        """insert into landing.builds (
+            build_id, finished_at, file_count, project_version, rule_set_version, suppression_policy,
+            suppression_settings, retained
+        ) values (?, ?, ?, ?, ?, ?, ?, ?)""",
+        [
+            build_id,
+            finished_at,
+            len(batch),
+            versions.project,
+            versions.rule_set,
+            json.loads(versions.suppression_settings)["suppression_policy"],
+            versions.suppression_settings,
+            versions.retained,
+        ],
+    )
+    marts = [
+        {"mart": result["name"], "column_name": column, "description": description}
+        for result in results
+        if "columns" in result
+        for column, description in [(None, result["description"]), *result["columns"].items()]
+    ]
+    connection.register("marts", pa.Table.from_pylist(marts))
+    connection.execute("delete from landing.marts")
+    connection.execute("insert into landing.marts by name select * from marts")
+    connection.execute("delete from landing.begun")
+    connection.execute("update landing.work_state set is_settled = true")
+    failpoint("build.finishing")
+    connection.execute("commit")
+
+
+def remove_work(settings: Settings) -> None:
+    """Remove `work.duckdb`; the next build makes it anew from landing."""
+    for path in (settings.work_database, settings.work_database.with_name(settings.work_database.name + ".wal")):
+        path.unlink(missing_ok=True)
