@@ -115,6 +115,7 @@ def create_state(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
+    """What the last finished build was made with; None where there is none to build on."""
     row = connection.execute(
         """select project_version, rule_set_version, suppression_settings, coalesce(retained, 0)
         from landing.builds
