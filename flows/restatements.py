@@ -10,6 +10,8 @@ from datetime import datetime
 
 import duckdb
 
+from flows.export import hold_readable
+from flows.problems import read_write_problem
 from flows.settings import Settings
 from flows.sql import text
 
@@ -40,6 +42,10 @@ DELIVERY_FIGURES = (
 )
 
 
+DAMAGED = (duckdb.IOException, duckdb.InternalException, duckdb.SerializationException, duckdb.FatalException)
+"""What DuckDB raises of a published file that somebody has cut or written over: it says nothing any more."""
+
+
 def keep_restatements(
     connection: duckdb.DuckDBPyConnection, settings: Settings, *, build_id: str, published_at: datetime
 ) -> None:
@@ -51,32 +57,44 @@ def keep_restatements(
     path = settings.restatements
     kept = f"select * from read_parquet({text(path)})" if path.exists() else _nothing()
     if settings.published_database.exists():
-        connection.execute(f"attach {text(settings.published_database)} as before (read_only)")
         try:
-            connection.execute(f"create or replace temp table restated as {_changes()}", [published_at, build_id])
-            found = connection.execute(
-                f"""select exists (from restated) or exists (
-                    select * from ({kept}) where previous_build_id = (select build_id from before.marts.ops_publication)
-                )"""
-            ).fetchone()
-            if found and found[0]:
-                _write(
-                    connection,
-                    settings,
-                    f"""select * from ({kept})
-                    -- of a publication that was killed before it could be seen
-                    where previous_build_id <> (select build_id from before.marts.ops_publication)
-                    union all by name
-                    select * from restated
-                    order by restated_at, event_date, source_name, campaign_id, figure""",
-                )
-                kept = f"select * from read_parquet({text(path)})"
+            with hold_readable(settings) as database:
+                connection.execute(f"attach {text(database)} as before (read_only)")
+                try:
+                    kept = _keep_changes(connection, settings, kept, build_id=build_id, published_at=published_at)
+                finally:
+                    connection.execute("detach before")
         except (duckdb.CatalogException, duckdb.BinderException):
-            # published by an older version that counted other figures: there is nothing to compare
-            pass
-        finally:
-            connection.execute("detach before")
+            pass  # published by an older version that counted other figures: there is nothing to compare
+        except DAMAGED as error:
+            if read_write_problem(str(error)):
+                raise
     connection.execute(f"create or replace table published.marts.ops_restatements as {kept}")
+
+
+def _keep_changes(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, kept: str, *, build_id: str, published_at: datetime
+) -> str:
+    """Add to the file what changes of the database `before`; gives SQL for the rows that the file has then."""
+    connection.execute(f"create or replace temp table restated as {_changes()}", [published_at, build_id])
+    found = connection.execute(
+        f"""select exists (from restated) or exists (
+            select * from ({kept}) where previous_build_id = (select build_id from before.marts.ops_publication)
+        )"""
+    ).fetchone()
+    if not found or not found[0]:
+        return kept
+    _write(
+        connection,
+        settings,
+        f"""select * from ({kept})
+        -- of a publication that was killed before it could be seen
+        where previous_build_id <> (select build_id from before.marts.ops_publication)
+        union all by name
+        select * from restated
+        order by restated_at, event_date, source_name, campaign_id, figure""",
+    )
+    return f"select * from read_parquet({text(settings.restatements)})"
 
 
 def count_restated(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:

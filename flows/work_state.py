@@ -119,7 +119,6 @@ def read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
     row = connection.execute(
         """select project_version, rule_set_version, suppression_settings, coalesce(retained, 0)
         from landing.builds
-        where exists (from landing.marts) -- a build of a version that did not write them down counts for nothing
         order by finished_at desc
         limit 1"""
     ).fetchone()
