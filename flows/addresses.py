@@ -8,6 +8,9 @@ import idna
 import pyarrow as pa
 from duckdb import func, sqltypes
 
+SPACES = " \xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""What DuckDB's `trim` takes off: Unicode's category Zs."""
+
 
 def to_ascii(domain: str) -> str:
     """The domain in lower case with its international labels encoded: `Bücher.example` is `xn--bcher-kva.example`.
@@ -23,9 +26,9 @@ def to_ascii(domain: str) -> str:
 def normal_form(address: str) -> str:
     """The form in which addresses are compared: what the macro `normal_address` of macros/addresses.sql gives."""
     found = re.search(r"<([^<>]*)>\s*$", address)
-    bare = (found[1] if found else address).strip(" ").lower()
+    bare = (found[1] if found else address).strip(SPACES).lower()
     local, at, domain = bare.rpartition("@")
-    return local + at + to_ascii(domain) if not address.isascii() else bare
+    return local + at + to_ascii(domain) if at and not address.isascii() else bare
 
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:
