@@ -178,7 +178,7 @@ class Dropping:
         self.cutoff = cutoff
         self.before = find_retained(settings)
         self.connection.execute("set TimeZone = 'UTC'")
-        self.connection.execute(f"set memory_limit = '{settings.memory_limit}'")
+        self.connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
         find_closed(connection, cutoff)
         self.find_files()
 
@@ -545,7 +545,7 @@ class Dropping:
         }
 
     def now(self) -> str:
-        return f"timestamp '{datetime.now(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"
+        return f"timestamp {text(datetime.now(UTC).replace(tzinfo=None).isoformat(sep=' '))}"
 
 
 def find_closed(connection: duckdb.DuckDBPyConnection, cutoff: datetime) -> None:
@@ -642,7 +642,7 @@ def shrink_work(settings: Settings, retained: Retained) -> None:
         return
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"set memory_limit = '{settings.memory_limit}'")
+        connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
         connection.execute("set preserve_insertion_order = false")
         connection.execute(f"set temp_directory = {text(fresh.with_name(fresh.name + '.tmp'))}")
         connection.execute(f"attach {text(settings.work_database)} as old (read_only)")

@@ -287,7 +287,9 @@ def test_an_erased_address_stands_nowhere_and_stays_on_its_lists(generated, tmp_
     with duckdb.connect(settings.published_database, read_only=True) as connection:
         (hard,) = connection.execute(
             """select recipient from marts.fct_delivery_events
-            where recipient in (select address from marts.dim_suppressed_addresses)
+            where
+                recipient in (select address from marts.dim_suppressed_addresses)
+                and recipient not in (select address from marts.dim_global_suppressed_addresses)
             group by 1 order by count(distinct source_name) desc, count(*) desc, 1 limit 1"""
         ).fetchone()
         (left,) = connection.execute(
