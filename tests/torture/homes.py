@@ -21,7 +21,10 @@ COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
 RUN_SECONDS = 1800
 """No run takes so long: one that does hangs."""
 
-TIMES = {"landed_at", "last_landed_at", "published_at", "built_at", "build_id"}
+TIMES = {
+    "landed_at", "last_landed_at", "published_at", "built_at", "build_id", "restated_at", "previous_build_id",
+    "previously_published_at",
+}  # fmt: skip
 """What differs from one run to another, however they came about."""
 
 
