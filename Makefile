@@ -13,7 +13,7 @@ test: .venv/ready
 # What takes long, an hour and more: kills, spoilt files, histories. TORTURE_KILLS says how many runs are killed, TORTURE_SEED
 # repeats those of an earlier time.
 torture: .venv/ready
-	$(BIN)/pytest -m torture -s
+	$(BIN)/pytest -m torture -s --timeout 0
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -174,12 +174,6 @@ def find_retained(settings: Settings) -> Retained | None:
     return Retained(manifest["number"], manifest["previous"], datetime.fromisoformat(manifest["cutoff"]), folder)
 
 
-def retained_files(settings: Settings) -> list[Path]:
-    """Every Parquet file of what is retained. Their columns are plain; a rewrite must keep names and types."""
-    retained = find_retained(settings)
-    return sorted(retained.folder.glob("*.parquet")) if retained else []
-
-
 def select_retained(retained: Retained | None, table: str) -> str:
     """SQL for the rows of a table, typed; none where nothing is retained. A column that its file lacks is null."""
     columns = TABLES[table]

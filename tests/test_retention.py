@@ -22,7 +22,7 @@ from flows import build, landing, publish, retention
 from flows.cli import app
 from flows.problems import ActionableError
 from flows.report import Selection, report
-from flows.retained import find_retained, retained_files
+from flows.retained import find_retained
 from flows.settings import Settings
 from flows.suppression.questions import find_history
 from flows.suppression.recovery import Recovery
@@ -39,6 +39,12 @@ MESSAGES = {"fct_delivery_events", "fct_bounces", "fct_messages", "fct_non_deliv
 """Marts that speak of single messages, and lose those that went."""
 WITH_SAMPLES = {"dim_bounce_texts", "rpt_new_bounce_texts", "ops_unclassified_texts"}
 """Marts that show an original reply of each text, of which another is the first that is kept."""
+
+
+def retained_files(settings: Settings) -> list[Path]:
+    """Every Parquet file of what is retained."""
+    retained = find_retained(settings)
+    return sorted(retained.folder.glob("*.parquet")) if retained else []
 
 
 def copy_home(built: Warehouse, home: Path) -> Settings:

@@ -61,7 +61,7 @@ def erase(settings: Settings, addresses: Sequence[str], *, by: str, reason: str)
         targets = [Target(address, pseudonyms.of(address)) for address in wanted]
         raw_logs = find_raw_logs(settings, {place.path for place in places}, targets)
         # Without it the next run builds everything, from the erasures recorded then: whatever happens to this one.
-        remove_work(settings)
+        remove_private_databases(settings)
         new = [target.pseudonym for target in targets if target.pseudonym not in pseudonyms.known]
         record_erasures(settings, new, by=by, reason=reason)
         rewrite(settings, {place.path for place in places}, targets)
@@ -134,9 +134,9 @@ def forget(settings: Settings, paths: set[Path]) -> None:
                 top.unlink(missing_ok=True)
 
 
-def remove_work(settings: Settings) -> None:
-    """Remove the private database, what it has not yet written into its file, and any that were set aside."""
-    for path in settings.root.glob(f"{settings.work_database.stem}.*"):
+def remove_private_databases(settings: Settings) -> None:
+    """Remove `work.duckdb`, what it has not yet written into its file, and any that were set aside."""
+    for path in settings.root.glob("work.*duckdb*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

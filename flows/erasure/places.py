@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from flows.erasure.patterns import Target, find_rows, holds, is_searchable
 from flows.erasure.pseudonyms import KEY_NAME, RECORDS_NAME
 from flows.landing.lines import pc
+from flows.problems import ActionableError
 from flows.settings import Settings
 from flows.sql import quote
 
@@ -62,7 +63,12 @@ def count_in(path: Path, targets: Sequence[Target]) -> int:
             return count + count_in_database(path, targets)
         if path.suffix in {".xlsx", ".zip"}:
             return count + count_in_archive(path, targets)
-    except (pa.ArrowException, duckdb.IOException, zipfile.BadZipFile):
+    except duckdb.IOException as error:
+        if "Could not set lock" in str(error):
+            raise ActionableError(
+                f"{path} cannot be searched: another program has it open for writing", "close it there, then try again"
+            ) from error
+    except (pa.ArrowException, zipfile.BadZipFile):
         pass  # a file that is damaged, or not what its name says, is bytes
     except FileNotFoundError:
         return count

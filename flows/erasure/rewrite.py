@@ -11,28 +11,30 @@ import pyarrow.parquet as pq
 from flows.erasure.patterns import Target, replace_in_batch, replace_in_bytes, replace_in_text
 from flows.erasure.places import BATCH_ROWS
 from flows.landing import loads
-from flows.landing.loads import Load
 from flows.settings import ACTIONS, SOURCES, Settings
 
 
 def rewrite_landed(settings: Settings, paths: set[Path], targets: Sequence[Target]) -> None:
-    """Write those of the paths that hold landed records anew, and their load records with them."""
+    """Write those of the paths that hold landed records anew, and their load records with them.
+
+    By load record, not by content: one that lies in two packs is rewritten in both. A file without a record is of a
+    landing that was killed; nothing counts it, so it goes, and its raw file is landed anew.
+    """
     for source_name in (*SOURCES, ACTIONS):
-        packs: dict[str, list[Load]] = {}
-        for load in loads.Landed(settings, source_name).all():
-            packs.setdefault(load.landing_name, []).append(load)
-        for name, pack in packs.items():
-            path = loads.landing_path(settings, source_name, name)
-            record = loads.load_path(settings, source_name, name)
-            if not paths & {path, record}:
+        for path in sorted(paths):
+            if path.parent != settings.landing / source_name or path.suffix not in {".parquet", ".json"}:
                 continue
+            pack = loads.read_record(loads.load_path(settings, source_name, path.stem))
+            if not pack:
+                path.unlink(missing_ok=True)
+                continue
+            landed = loads.landing_path(settings, source_name, path.stem)
             renamed = [replace(load, source_file=replace_in_text(load.source_file, targets)) for load in pack]
-            if pack[0].dropped_at:
+            if path.suffix == ".json" or pack[0].dropped_at:
                 loads.replace_record(settings, renamed)
                 continue
-            temporary = path.with_name(f".{path.name}.new") if path in paths else None
-            if temporary:
-                write_parquet(path, temporary, targets)
+            temporary = landed.with_name(f".{landed.name}.new")
+            write_parquet(landed, temporary, targets)
             loads.replace_landed(settings, renamed, temporary)
 
 

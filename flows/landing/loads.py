@@ -172,20 +172,18 @@ def write_load(path: Path, loads: list[Load]) -> None:
         os.fsync(file.fileno())
 
 
-def replace_landed(settings: Settings, loads: Sequence[Load], rewritten: Path | None) -> None:
-    """Write the records of some loads anew and, if given, put another file in the place of the one that they share.
+def replace_landed(settings: Settings, loads: Sequence[Load], rewritten: Path) -> None:
+    """Put another file in the place of the one that some loads share, and write their record anew.
 
     A kill at any moment leaves them whole: between the two renames either file is.
     """
     first = loads[0]
     path = landing_path(settings, first.source_name, first.landing_name)
-    if rewritten is not None:
-        sync(rewritten)
-        size = rewritten.stat().st_size
-        replace_record(settings, [replace(load, next_landing_bytes=size) for load in loads])
-        rewritten.replace(path)
-        sync(path.parent)
-    size = path.stat().st_size
+    sync(rewritten)
+    size = rewritten.stat().st_size
+    replace_record(settings, [replace(load, next_landing_bytes=size) for load in loads])
+    rewritten.replace(path)
+    sync(path.parent)
     replace_record(settings, [replace(load, landing_bytes=size, next_landing_bytes=None) for load in loads])
 
 
