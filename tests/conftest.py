@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -42,8 +43,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
-PARSED = Path(tempfile.gettempdir()) / f"bouncehouse-tests-{os.getuid()}-{find_versions(Settings()).project}.msgpack"
-"""What dbt parsed of the project as it stands, for the homes of all tests: it takes longer than most builds."""
+PARSED = Path(tempfile.gettempdir()) / (
+    f"bouncehouse-tests-{os.getuid()}-{crc32(bytes(PROJECT)):08x}-{find_versions(Settings()).project}.msgpack"
+)
+"""What dbt parsed of this checkout as it stands, for the homes of all tests: it takes longer than most builds."""
 
 
 def run_all(settings: Settings, *, full_refresh: bool = False) -> Warehouse:

@@ -410,3 +410,22 @@ def test_killed_children_are_told_by_their_signal(home: Settings, monkeypatch: p
     land_all(home)
     with pytest.raises(build.BuildFailed, match=f"signal {int(signal.SIGKILL)}"):
         build.build(home)
+
+
+@pytest.mark.torture
+def test_a_home_that_another_installation_takes_over(tmp_path, monkeypatch):
+    """What dbt parsed names whole paths of the project that it parsed: of one that has gone they lead nowhere."""
+    settings = Settings(home=tmp_path / "home")
+    settings.root.mkdir()
+    here = build.find_project_directory()
+    there = tmp_path / "there"
+    for name in ("dbt_project.yml", "profiles.yml"):
+        there.mkdir(exist_ok=True)
+        shutil.copy(here / name, there)
+    for name in ("macros", "models", "seeds", "tests/dbt"):
+        shutil.copytree(here / name, there / name)
+    with monkeypatch.context() as moved:
+        moved.setattr(build, "find_project_directory", lambda: there)
+        assert build.build(settings, full_refresh=True).is_built
+    shutil.rmtree(there)
+    assert build.build(settings, full_refresh=True).is_built
