@@ -157,7 +157,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         "is_retouched": is_retouched,
         "is_rebuilt": full_refresh,
         **read_sources(settings).variables,
-        # what dbt parsed holds whole paths of seeds: with this it parses anew where another installation takes a home over
+        # what dbt parsed holds whole paths of seeds: with this, another installation that takes a home over parses anew
         "project_directory": str(project),
     }
     log = target / "dbt.log"
