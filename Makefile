@@ -8,7 +8,7 @@ run: .venv/ready
 	$(BIN)/bouncehouse run --home data --inbox samples
 
 test: .venv/ready
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # What takes long, an hour and more: kills, spoilt files, histories. TORTURE_KILLS says how many runs are killed, TORTURE_SEED
 # repeats those of an earlier time.

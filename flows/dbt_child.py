@@ -10,6 +10,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 from flows.child import end_with_parent
@@ -36,7 +37,7 @@ def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     gc.collect()
     gc.freeze()
     with log_path.open("w", encoding="utf-8") as log:
-        outcome = dbtRunner(callbacks=[partial(_log, log)]).invoke(arguments)
+        outcome = dbtRunner(callbacks=[partial(_log, log, Lock())]).invoke(arguments)
     results: Any = outcome.result
     found = {
         "error": str(outcome.exception) if outcome.exception else None,
@@ -47,9 +48,12 @@ def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     written.replace(results_path)
 
 
-def _log(log: IO[str], event: Any) -> None:
+def _log(log: IO[str], lock: Lock, event: Any) -> None:
+    # dbt's threads call this, and a text file that two of them write to comes out with foreign memory in it
     if event.info.level in LOGGED_LEVELS:
-        log.write(f"{event.info.ts.ToJsonString()} [{event.info.level}] {event.info.msg}\n")
+        line = f"{event.info.ts.ToJsonString()} [{event.info.level}] {event.info.msg}\n"
+        with lock:
+            log.write(line)
 
 
 def _describe(result: Any) -> dict[str, Any]:

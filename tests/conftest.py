@@ -1,14 +1,18 @@
 """The warehouse that many tests read is built once, from samples/."""
 
 import os
+import pickle
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 from zlib import crc32
 
 import pytest
+from filelock import FileLock
 
 from flows import build, landing, publish
 from flows.generate import generate
@@ -38,9 +42,25 @@ def land_all(settings: Settings) -> list[landing.Load]:
     return [outcome for outcome in outcomes if isinstance(outcome, landing.Load)]
 
 
+LONGEST = ("invariants", "generate", "erasure", "warehouse", "homes", "two_lists", "rules", "hostile", "oracle")
+"""Groups by how long they take, the longest first: what is begun last is waited for alone."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups that one worker runs alone come first: begun last, the longest would be waited for."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """The tests of a file are a group, unless they name another: one worker makes what they share, once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            folder = item.path.parent
+            group = folder.name if folder.name == "sources" else item.path.stem.removeprefix("test_")
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=rank)
+
+
+def rank(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker
+    return LONGEST.index(marker.args[0]) if marker.args[0] in LONGEST else len(LONGEST)
 
 
 PARSED = Path(tempfile.gettempdir()) / (
@@ -66,10 +86,28 @@ def run_all(settings: Settings, *, full_refresh: bool = False) -> Warehouse:
     return Warehouse(settings, result)
 
 
+Made = TypeVar("Made")
+
+
+def share(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """What `make` gives for a folder, made by the worker that asks first; the others wait for it and read it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    made = folder / f"{name}.made"
+    with FileLock(folder / f"{name}.lock"):
+        if not made.exists():
+            (folder / name).mkdir(exist_ok=True)
+            made.write_bytes(pickle.dumps(make(folder / name)))
+        found: Made = pickle.loads(made.read_bytes())  # noqa: S301 - our own
+        return found
+
+
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    home = tmp_path_factory.mktemp("warehouse")
-    return run_all(Settings(home=home, inbox_directory=PROJECT / "samples"))
+    return share(
+        tmp_path_factory, "warehouse", lambda home: run_all(Settings(home=home, inbox_directory=PROJECT / "samples"))
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +121,10 @@ class Logs:
 @pytest.fixture(scope="session")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Logs:
     """Five days of logs in every format, bad records included."""
-    folder = tmp_path_factory.mktemp("logs")
+    return share(tmp_path_factory, "logs", make_logs)
+
+
+def make_logs(folder: Path) -> Logs:
     truth = folder / "truth.parquet"
     generate(folder / "inbox", messages=150, days=5, first_day=date(2026, 3, 2), seed=7, bad_records=True, truth=truth)
     return Logs(folder / "inbox", truth)
@@ -92,4 +133,4 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Logs:
 @pytest.fixture(scope="session")
 def generated(logs: Logs, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """The warehouse of the generated logs, built at one go: what any other way must end in."""
-    return run_all(Settings(home=tmp_path_factory.mktemp("generated"), inbox_directory=logs.folder))
+    return share(tmp_path_factory, "generated", lambda home: run_all(Settings(home=home, inbox_directory=logs.folder)))

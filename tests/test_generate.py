@@ -28,6 +28,9 @@ SAMPLES_ARGUMENTS = {
     "messages": 280, "days": 7, "first_day": date(2026, 3, 2), "seed": 20260307, "bad_records": True,
 }  # fmt: skip
 
+MESSAGES = 3000
+"""Of each source in the week that most tests read."""
+
 Event = tuple[str, str, str, datetime]
 
 
@@ -60,7 +63,9 @@ def list_files(directory: Path) -> dict[str, Path]:
 def week(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A week without bad records, large enough for every fate that a source knows, with its truth beside it."""
     directory = tmp_path_factory.mktemp("week")
-    generate(directory, messages=3000, days=7, first_day=date(2026, 3, 2), seed=5, truth=directory / "truth.parquet")
+    generate(
+        directory, messages=MESSAGES, days=7, first_day=date(2026, 3, 2), seed=5, truth=directory / "truth.parquet"
+    )
     return directory
 
 
@@ -256,7 +261,7 @@ def test_postfix_logs_the_history(week: Path) -> None:
         for row in rows if not row["is_attempt"]
     }  # fmt: skip
     assert len(suspended) > 5 and len(expired) > 5
-    assert removed < opened and len(opened) == 3000
+    assert removed < opened and len(opened) == MESSAGES
     for row in rows:
         own = headers[row["message_id"]]
         assert any(line.startswith("From: ") and line.endswith(f"@{row['from_domain']}>") for line in own)
@@ -583,7 +588,7 @@ def test_exim_logs_the_history(week: Path) -> None:
             at = at.astimezone(UTC).replace(tzinfo=None)
         found |= {(message_ids[exim_id], recipient, kind, at) for recipient in recipients}
     assert found == set(count_truth(week, "exim"))
-    assert len(message_ids) == 3000 and len({len(name) for name in message_ids}) == 2
+    assert len(message_ids) == MESSAGES and len({len(name) for name in message_ids}) == 2
     assert completed < set(message_ids) and counts["->"] > 10
     held = [row for row in read_truth(week, "exim") if not row["is_attempt"]]
     assert len(held) > 50 and {row["response_text"] for row in held} == {
@@ -723,7 +728,7 @@ def test_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         generate(tmp_path, **arguments, sources=("events",))
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(
     messages=st.integers(1, 40),
     days=st.integers(1, 3),

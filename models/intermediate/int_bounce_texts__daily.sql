@@ -2,7 +2,6 @@
 
 {{ config(
     materialized='incremental',
-    incremental_strategy='replace_touched',
     touched={'column': 'event_date', 'model': 'int_event_dates__touched'},
 ) }}
 

@@ -3,7 +3,6 @@
 
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
     unique_key='line_id',
 ) }}
 

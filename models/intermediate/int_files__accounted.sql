@@ -2,7 +2,6 @@
 
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
     unique_key='file_digest',
 ) }}
 

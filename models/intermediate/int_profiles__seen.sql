@@ -5,7 +5,6 @@
 
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
     unique_key='address',
 ) }}
 

@@ -3,7 +3,6 @@
 
 {{ config(
     materialized='incremental',
-    incremental_strategy='replace_touched',
     touched={'column': 'message_group_id', 'model': 'int_message_groups__judged'},
 ) }}
 

@@ -1,7 +1,6 @@
 -- depends_on: {{ ref('int_message_groups__touched') }}
 {{ config(
     materialized='incremental',
-    incremental_strategy='replace_touched',
     touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
 ) }}
 

@@ -1,0 +1,37 @@
+{#-
+    Tables that a batch changes in part, in one transaction. What the model gives takes the place of
+
+    - with `unique_key`, the rows of the same key;
+    - with `touched: {column: …, model: …}`, all rows whose `column` is among the same column of `model`, or of what this
+      model itself gives. That also removes rows whose key no longer comes out of the model, so that a table built day
+      by day equals one built at once.
+
+    A model that has changed is built anew from landing (flows/build.py), so the columns are those of the table.
+-#}
+{% materialization incremental, adapter='duckdb' %}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {% if existing is none or not existing.is_table or should_full_refresh() %}
+        {{ make_room_for(target) }}
+        {% call statement('main') -%}
+            {{ replace_table_sql(target) }}
+        {%- endcall %}
+    {% else %}
+        {%- set changed = model['name'] ~ '__changed' -%}
+        {%- set touched = config.get('touched') -%}
+        {%- set column = touched['column'] if touched else config.require('unique_key') -%}
+        {% call statement('main') -%}
+            create or replace temporary table {{ changed }} as (
+                {{ sql }}
+            );
+            delete from {{ target }}
+            where
+                {{ column }} in (select {{ column }} from {{ changed }})
+                {% if touched %}or {{ column }} in (select {{ column }} from {{ ref(touched['model']) }}){% endif %};
+            insert into {{ target }} by name select * from {{ changed }};
+            drop table {{ changed }}
+        {%- endcall %}
+    {% endif %}
+    {% do adapter.commit() %}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
