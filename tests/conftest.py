@@ -99,7 +99,7 @@ def share(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[P
         if not made.exists():
             (folder / name).mkdir(exist_ok=True)
             made.write_bytes(pickle.dumps(make(folder / name)))
-        found: Made = pickle.loads(made.read_bytes())  # noqa: S301 - our own
+        found: Made = pickle.loads(made.read_bytes())
         return found
 
 
