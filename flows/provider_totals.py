@@ -1,8 +1,9 @@
 """What providers say they counted, from a file that the user keeps: shown to every build, for `ops_provider_totals`.
 
-`<home>/provider_totals.csv` has a header and the columns `source_name,event_date,figure,provider_count`: a source, a day (UTC), the
-name of a count of `rpt_delivery_daily` and what the provider's own statistics say. Rows that agree in the first three add up (of
-several accounts). No provider's statistics are fetched: their pages and APIs define, name and date them each in its own way.
+`<home>/provider_totals.csv` has a header and the columns `source_name,event_date,figure,provider_count`: a source, a
+day (UTC), the name of a count of `rpt_delivery_daily` and what the provider's own statistics say. Rows that agree in
+the first three add up (of several accounts). No provider's statistics are fetched: their pages and APIs define, name
+and date them each in its own way.
 """
 
 import duckdb
@@ -16,7 +17,7 @@ COLUMNS = {"source_name": "varchar", "event_date": "date", "figure": "varchar", 
 
 
 def show_provider_totals(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Make the table `landing.provider_totals`, empty where the user keeps no file; `WrongUsageError` if it is not as above."""
+    """Make the table `landing.provider_totals`, empty without the file; `WrongUsageError` if it is not as above."""
     path = settings.provider_totals
     typed = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in COLUMNS.items())
     if not path.exists():
@@ -47,6 +48,6 @@ def show_provider_totals(connection: duckdb.DuckDBPyConnection, settings: Settin
 def _wrong(settings: Settings, cause: str) -> WrongUsageError:
     return WrongUsageError(
         f"{settings.provider_totals} is not as it must be: {cause}",
-        f"its header is {','.join(COLUMNS)}; a source is one of {', '.join(SOURCES)}, a date 2026-03-02, a figure one of"
-        f" {', '.join(DELIVERY_FIGURES)}",
+        f"its header is {','.join(COLUMNS)}; a source is one of {', '.join(SOURCES)}, a date 2026-03-02,"
+        f" a figure one of {', '.join(DELIVERY_FIGURES)}",
     )

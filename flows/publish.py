@@ -25,6 +25,18 @@ STORAGE_VERSION = "v1.2.0"
 NOTE_NAME = "published.json"
 """In `state/`: which build was published, and size, time and inode of the file."""
 
+PUBLICATION = {
+    "": "What this file is. Grain: one row.",
+    "build_id": "The build that it was copied from.",
+    "built_at": "When that build was done (UTC).",
+    "published_at": "When it was copied (UTC).",
+    "rule_set_version": "Digest of the rules that judged the replies.",
+    "suppression_policy": "`smtp_5xx` (every final 5xx) or `recipient` (where the reason speaks of the recipient).",
+    "bouncehouse_version": "The version that published it.",
+    "facts_from": "First day of which all facts are there, where retention dropped older ones; counts by day stay.",
+}
+"""Descriptions of `ops_publication`, which is no model, and of its columns."""
+
 PAST_LISTS = {
     "suppressed_at": "fct_suppression_events",
     "globally_suppressed_at": "fct_global_suppression_events",
@@ -156,6 +168,13 @@ def _copy(settings: Settings, build_id: str, published_at: datetime, target: Pat
             where build_id = ?""",
             [published_at, __version__, build_id],
         )
+        for column, description in PUBLICATION.items():
+            thing = (
+                f"column published.marts.ops_publication.{column}"
+                if column
+                else "table published.marts.ops_publication"
+            )
+            connection.execute(f"comment on {thing} is {text(description)}")
         connection.execute("use memory")
         connection.execute("detach published")
 
