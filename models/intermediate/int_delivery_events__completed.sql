@@ -176,23 +176,39 @@ identified as (
     from with_expiries
 ),
 
+-- Only the events of some messages tell of each other: those are looked at together, in few columns, and the others are
+-- left as they are.
+related as (
+    select
+        message_recipient_id,
+        bool_or(event_type = 'bounced') and bool_or(event_type = 'delivered') as is_returned,
+        bool_or(is_attempt and attempt_number is null) as is_uncounted,
+        bool_or(event_type = 'expired' and response_origin <> 'remote') as is_given_up
+    from identified
+    group by message_recipient_id
+    having is_returned or is_uncounted or is_given_up
+),
+
 -- a refusal after an acceptance came out of band, by whatever name the source has for it
+acceptances as (
+    select
+        message_recipient_id,
+        min(event_at) as delivered_at
+    from identified
+    where event_type = 'delivered' and message_recipient_id in (select message_recipient_id from related where is_returned)
+    group by message_recipient_id
+),
+
 with_fates as (
     select
-        * replace (
+        identified.* replace (
             case
-                when
-                    event_type = 'bounced'
-                    and count(*) filter (event_type = 'delivered') over (
-                        partition by message_recipient_id
-                        order by event_at
-                        range between unbounded preceding and interval 1 microsecond preceding
-                    ) > 0
-                    then 'out_of_band_bounce'
-                else event_type
+                when identified.event_type = 'bounced' and identified.event_at > acceptances.delivered_at then 'out_of_band_bounce'
+                else identified.event_type
             end as event_type
         )
     from identified
+    left join acceptances on identified.message_recipient_id = acceptances.message_recipient_id
 ),
 
 with_attempts as (
@@ -203,44 +219,53 @@ with_attempts as (
     from with_fates
 ),
 
-numbered as (
+attempts as (
     select
-        * replace (
-            case
-                when is_attempt then coalesce(
-                    attempt_number,
-                    row_number() over (partition by message_recipient_id, is_attempt order by event_at, event_id)
-                )
-            end as attempt_number
-        ),
-        -- the last real reply says why a message expired better than the words of the queue that gave it up
-        case
-            when event_type = 'expired' and response_origin <> 'remote' then max_by(
-                {
-                    'response_text': response_text,
-                    'smtp_code': smtp_code,
-                    'enhanced_code': enhanced_code,
-                    'response_origin': response_origin,
-                    'mx_host': mx_host,
-                    'mx_ip': mx_ip
-                },
-                (event_at, event_id)
-            ) filter (event_type in ('deferred', 'bounced') and response_text is not null) over (
-                partition by message_recipient_id
-                order by event_at
-                range between unbounded preceding and current row
-            )
-        end as last_reply
+        event_id,
+        row_number() over (partition by message_recipient_id order by event_at, event_id) as attempt_number
     from with_attempts
+    where is_attempt and message_recipient_id in (select message_recipient_id from related where is_uncounted)
+),
+
+-- the last real reply says why a message expired better than the words of the queue that gave it up
+last_replies as (
+    select
+        expired.event_id,
+        max_by(
+            {
+                'response_text': replies.response_text,
+                'smtp_code': replies.smtp_code,
+                'enhanced_code': replies.enhanced_code,
+                'response_origin': replies.response_origin,
+                'mx_host': replies.mx_host,
+                'mx_ip': replies.mx_ip
+            },
+            (replies.event_at, replies.event_id)
+        ) as reply
+    from with_attempts as expired
+    inner join with_attempts as replies
+        on
+            expired.message_recipient_id = replies.message_recipient_id
+            and expired.event_at >= replies.event_at
+            and replies.event_type in ('deferred', 'bounced')
+            and replies.response_text is not null
+    where expired.event_type = 'expired' and expired.response_origin <> 'remote'
+    group by expired.event_id
 )
 
 select
-    * exclude (last_reply) replace (
-        coalesce(last_reply.response_text, response_text) as response_text,
-        case when last_reply is null then smtp_code else last_reply.smtp_code end as smtp_code,
-        case when last_reply is null then enhanced_code else last_reply.enhanced_code end as enhanced_code,
-        case when last_reply is null then response_origin else last_reply.response_origin end as response_origin,
-        case when last_reply is null then mx_host else last_reply.mx_host end as mx_host,
-        case when last_reply is null then mx_ip else last_reply.mx_ip end as mx_ip
+    with_attempts.* replace (
+        case
+            when with_attempts.is_attempt then coalesce(with_attempts.attempt_number, attempts.attempt_number)
+        end as attempt_number,
+        coalesce(last_replies.reply.response_text, with_attempts.response_text) as response_text,
+        {%- for column in ['smtp_code', 'enhanced_code', 'response_origin', 'mx_host', 'mx_ip'] %}
+        case
+            when last_replies.event_id is null then with_attempts.{{ column }} else last_replies.reply.{{ column }}
+        end as {{ column }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
     )
-from numbered
+from with_attempts
+left join attempts on with_attempts.event_id = attempts.event_id
+left join last_replies on with_attempts.event_id = last_replies.event_id

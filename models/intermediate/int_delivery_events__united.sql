@@ -27,9 +27,20 @@ candidates as (
     union all by name
     select * from known
     {% endif %}
+),
+
+-- few come twice: only those are put in order
+repeated as (
+    select event_id from candidates
+    group by event_id
+    having count(*) > 1
 )
 
 select * from candidates
+where event_id not in (select event_id from repeated)
+union all
+select * from candidates
+where event_id in (select event_id from repeated)
 -- the choice must not hang on the order of files, so it looks at what the copies say first, then at where they stand
 qualify row_number() over (
     partition by event_id

@@ -47,7 +47,18 @@ events as (
 ),
 
 rules as (
-    select * from {{ ref('resend_rules') }}
+    select
+        source_name,
+        campaign_id,
+        {
+            'retry_count': retry_count,
+            'interval_minutes': interval_minutes,
+            'growth': growth,
+            'exponent': exponent,
+            'modifier': modifier,
+            'lifetime_hours': lifetime_hours
+        } as rule
+    from {{ ref('resend_rules') }}
 ),
 
 progress as (
@@ -115,23 +126,15 @@ summarised as (
 with_rules as (
     select
         summarised.*,
-        rules.retry_count,
-        rules.interval_minutes,
-        rules.growth,
-        rules.exponent,
-        rules.modifier,
-        rules.lifetime_hours,
-        progress.data_through_at
+        progress.data_through_at,
+        unnest(coalesce(of_both.rule, of_source.rule, of_campaign.rule, of_all.rule))
     from summarised
     inner join progress on summarised.source_name = progress.source_name
-    inner join rules
-        on
-            rules.source_name in (summarised.source_name, '*')
-            and rules.campaign_id in (summarised.campaign_id, '*')
-    qualify row_number() over (
-        partition by summarised.message_recipient_id
-        order by rules.source_name = '*', rules.campaign_id = '*'
-    ) = 1
+    left join rules as of_both
+        on summarised.source_name = of_both.source_name and summarised.campaign_id = of_both.campaign_id
+    left join rules as of_source on summarised.source_name = of_source.source_name and of_source.campaign_id = '*'
+    left join rules as of_campaign on of_campaign.source_name = '*' and summarised.campaign_id = of_campaign.campaign_id
+    inner join rules as of_all on of_all.source_name = '*' and of_all.campaign_id = '*'
 ),
 
 judged as (
