@@ -14,15 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from flows import landing
-from flows.build import build
-from flows.export import export_all
+from steps import time_steps
+
 from flows.generate import generate
-from flows.publish import publish
 from flows.settings import SOURCES, Settings
 
 FIRST_DAY = date(2026, 3, 2)
@@ -50,25 +48,6 @@ def add_day(inbox: Path, number: int) -> None:
 def show(name: str, seconds: list[tuple[float, float]]) -> None:
     wall, processor = (statistics.median(column) for column in zip(*seconds, strict=True))
     print(f"{name:<28}{wall:>8.2f} s{processor:>8.2f} s of processor time")
-
-
-def time_steps(settings: Settings) -> dict[str, float]:
-    def land() -> None:
-        arrivals = landing.find_arrivals(settings)
-        landing.remember(settings, zip(arrivals.files, landing.land_files(settings, arrivals.files), strict=True))
-
-    steps: dict[str, Callable[[], object]] = {
-        "land": land,
-        "build": lambda: build(settings),
-        "publish": lambda: publish(settings),
-        "export": lambda: export_all(settings),
-    }
-    seconds = {}
-    for name, step in steps.items():
-        started = time.perf_counter()
-        step()
-        seconds[name] = time.perf_counter() - started
-    return seconds
 
 
 def main() -> None:
