@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flows import landing
 from flows.build import build
-from flows.export import export_all
+from flows.exports.exporting import export_all
 from flows.generate import generate
 from flows.publish import publish
 from flows.settings import SOURCES, Settings

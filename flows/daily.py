@@ -25,7 +25,7 @@ from pydantic import Field
 
 from flows import retention
 from flows.build import BuildResult, build
-from flows.export import export_all, hold_readable
+from flows.exports.exporting import export_all
 from flows.landing import (
     Arrival,
     Arrivals,
@@ -40,7 +40,7 @@ from flows.landing import (
 from flows.lock import hold_lock
 from flows.problems import CANNOT_WRITE, ActionableError, NotExportedError, WrongUsageError, mask_addresses
 from flows.publish import publish, published_build_id
-from flows.report import Selection, choose_period, report
+from flows.report import Selection, choose_period, hold_readable, report
 from flows.settings import Settings
 from flows.tables import escape_markdown, make_markdown_table
 from flows.work_state import find_build_id

@@ -12,7 +12,8 @@ from flows.erasure.patterns import Target
 from flows.erasure.places import Place, find_digests, find_places
 from flows.erasure.pseudonyms import make_pseudonyms, read_pseudonyms, record_erasures
 from flows.erasure.rewrite import rewrite_file, rewrite_landed, rewrite_parquet
-from flows.export import export_all
+from flows.exports.dated import mend_manifests
+from flows.exports.exporting import export_all
 from flows.landing.damage import ASIDE
 from flows.landing.loads import landing_path, rejects_path
 from flows.landing.temporary import remove_leftovers
@@ -100,6 +101,7 @@ def rewrite(settings: Settings, paths: set[Path], targets: Sequence[Target]) -> 
                 path.unlink()
             else:
                 rewrite_file(path, targets)
+    mend_manifests(settings)
 
 
 def land_actions(settings: Settings) -> None:
