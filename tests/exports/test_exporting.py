@@ -1,16 +1,13 @@
 """All that is exported: stable names, one content in every format, the manifest, dated copies, destinations."""
 
 import csv
-import hashlib
 import io
-import json
 import os
 import signal
 import stat
 import subprocess
 import sys
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import openpyxl
 import pyarrow as pa
@@ -26,6 +23,7 @@ from flows.failpoints import VARIABLE
 from flows.problems import ActionableError, CannotWriteError
 from flows.settings import Settings
 from tests.exports.hostile import read_csv
+from tests.exports.manifests import check_manifest, read_files, read_manifest
 
 NAMES = [
     "bounces.xlsx", "bounces_by_from_domain.csv", "bounces_by_from_domain.parquet", "bounces_by_sending_ip.csv",
@@ -36,25 +34,6 @@ NAMES = [
 DAY = "2026-03-31"
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*extension is not supported:UserWarning:openpyxl")
-
-
-def read_files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
-def read_manifest(folder: Path) -> dict:
-    return json.loads((folder / "manifest.json").read_text())
-
-
-def check_manifest(folder: Path) -> None:
-    """It tells of every file beside it, and truly."""
-    files = read_manifest(folder)["files"]
-    contents = read_files(folder)
-    assert sorted(contents) == sorted([*files, "manifest.json"])
-    for name, entry in files.items():
-        assert (entry["bytes"], entry["sha256"]) == (len(contents[name]), hashlib.sha256(contents[name]).hexdigest()), (
-            name
-        )
 
 
 def declare(home: Settings, text: str) -> None:
@@ -165,7 +144,7 @@ def test_a_killed_export_leaves_whole_files_and_the_next_ends_it(home, place):
     )
     check_manifest(home.exports)
     check_manifest(home.exports / "dated" / DAY)
-    assert not [path for path in home.exports.rglob(".*")]
+    assert not list(home.exports.rglob(".*"))
 
 
 def test_dated_copies_are_links_with_a_manifest_and_stay(home):
