@@ -84,6 +84,7 @@ def run(
     """Land what is new in the inbox, build, test, publish and export; end with the bounces report."""
     from flows.lock import check_lock, find_active_run
     from flows.prefect_server import set_environment, use_server
+    from flows.progress import show_progress
     from flows.room import check_room, find_shortage
 
     settings = _make_settings(home, inbox_directory=inbox)
@@ -97,14 +98,15 @@ def run(
         with use_server(settings):
             from flows.daily import daily
 
-            result = daily(
-                home=settings.root,
-                full_refresh=full_refresh,
-                report_days=settings.report_days,
-                suppression_policy=settings.suppression_policy,
-                inbox=settings.inbox,
-                wait=wait,
-            )
+            with show_progress():
+                result = daily(
+                    home=settings.root,
+                    full_refresh=full_refresh,
+                    report_days=settings.report_days,
+                    suppression_policy=settings.suppression_policy,
+                    inbox=settings.inbox,
+                    wait=wait,
+                )
     except Exception as error:
         # Prefect's server fails in ways of its own, or does not start, when its database cannot be written
         is_vague = type(error) is ActionableError or not isinstance(error, ActionableError)
@@ -161,7 +163,7 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
         print(f"Exported  {len(result.exports)} files to {show_plainly(str(settings.exports))}\n")
         first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
         selection = Selection(first_day, last_day)
-        table = make_report(database, selection)
+        table = make_report(database, selection, with_days=True)
     print_report(selection, table, limit=TABLE_ROWS)
 
 

@@ -23,8 +23,9 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.types.entrypoint import EntrypointType
 from pydantic import Field
 
-from flows import retention
+from flows import progress, retention
 from flows.build import BuildResult, build
+from flows.exports.declared import FILE_NAME, read_own
 from flows.exports.exporting import export_all
 from flows.landing import (
     Arrival,
@@ -175,7 +176,9 @@ def daily(
     with hold_lock(settings, wait=wait):
         with step("look into the inbox"):
             arrivals = look_into_inbox(settings)
-        with step("land"):
+        with step(f"read {FILE_NAME}"):
+            read_own(settings)
+        with step("land"), progress.follow("Landing", "bytes", sum(each.file_bytes for each in arrivals.files)):
             outcomes = [
                 (arrival, outcome)
                 for batch in make_batches(arrivals.files)

@@ -18,6 +18,10 @@ from flows.exports.exposures import find_version
 LOGGED_LEVELS = ("info", "warn", "error")
 
 
+PROGRESS_NAME = "progress"
+"""Beside the results, while dbt runs: how many nodes are through, and how many there are."""
+
+
 def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     """Run dbt with the arguments; write its log, and last, whole or not at all, its results as JSON.
 
@@ -41,7 +45,8 @@ def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     gc.freeze()
     version = find_version()
     with log_path.open("w", encoding="utf-8") as log:
-        outcome = dbtRunner(callbacks=[partial(_log, log)]).invoke(arguments)
+        callbacks: list[Any] = [partial(_log, log), Progress(results_path.with_name(PROGRESS_NAME)).hear]
+        outcome = dbtRunner(callbacks=callbacks).invoke(arguments)
     found: dict[str, Any] = {"error": str(outcome.exception) if outcome.exception else None, "results": []}
     if isinstance(outcome.result, RunExecutionResult):
         nodes: list[Any] = [result.node for result in outcome.result.results]
@@ -54,6 +59,23 @@ def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     written = results_path.with_name(results_path.name + ".new")
     written.write_text(json.dumps(found), encoding="utf-8")
     written.replace(results_path)
+
+
+class Progress:
+    """Notes in a file how far dbt is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.done, self.total = path, 0, 0
+
+    def hear(self, event: Any) -> None:
+        """Count the nodes that are through, by dbt's events."""
+        if event.info.name == "ConcurrencyLine":
+            self.total = event.data.node_count
+        elif event.info.name == "NodeFinished":
+            self.done += 1
+        else:
+            return
+        self.path.write_text(f"{self.done} {self.total}", encoding="ascii")
 
 
 def _log(log: IO[str], event: Any) -> None:
