@@ -18,11 +18,11 @@ def draw_bar(amount: int, largest: int, width: int, *, is_ascii: bool = False) -
     return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 
 
-def draw_spark(amounts: Sequence[int], largest: int | None = None, *, is_ascii: bool = False) -> str:
+def draw_spark(amounts: Sequence[int], *, is_ascii: bool = False) -> str:
     """A character for each amount, as high as it is to the largest; blank is none, and any amount is seen."""
     heights = ASCII_HEIGHTS if is_ascii else HEIGHTS
-    top = max(amounts, default=0) if largest is None else largest
-    return "".join(heights[max(1, round(8 * amount / top))] if amount > 0 and top else heights[0] for amount in amounts)
+    top = max(amounts, default=0)
+    return "".join(heights[max(1, round(8 * amount / top))] if amount > 0 else heights[0] for amount in amounts)
 
 
 def spread_days(by_day: Mapping[int, int], days: int, width: int) -> list[int]:

@@ -21,7 +21,8 @@ def show_plainly(text: str, *, keep_lines: bool = False) -> str:
 
     `keep_lines` leaves line feeds.
     """
-    if text.isascii() and text.isprintable():
+    shown = text.replace("\n", "") if keep_lines else text
+    if shown.isascii() and shown.isprintable():
         return text
     return "".join(
         character

@@ -390,6 +390,7 @@ def test_an_erasure_that_was_killed_is_brought_to_its_end_by_the_next_run(genera
     assert not [path for path in find_in_home(settings, [hard.encode()]) if path.is_relative_to(copies)]
     check_manifest(copies)
     assert find_history(settings, hard).states["suppression"]
+    export_all(settings)
     assert find_everywhere(settings, [hard]) == []
 
 

@@ -65,7 +65,7 @@ def test_days_are_spread_in_their_order_and_nothing_is_lost(by_day, width):
 def test_a_narrow_terminal_has_the_columns_that_say_most(width, missing):
     names = [name for name in COLUMN_WIDTHS if name not in ("sending_ip", "cause", "bounce_class")]
     chosen = choose_columns(names, {"amount": 6, "bar": 6, "by day": 10}, width)
-    assert [name for name in names if name not in chosen] == missing
+    assert {name for name in names if name not in chosen} == set(missing)
 
 
 @pytest.fixture
@@ -92,7 +92,8 @@ def test_a_report_fits_the_terminal_and_draws_its_amounts(home, columns):
     assert max(len(line) for line in lines[:-1]) <= columns
     assert lines[-1] == "34 bounces in all; 3 of 3 rows shown"
     (by_day,) = (line for line in lines if line.startswith("by day "))
-    assert re.fullmatch(r"by day ▂▂▂▄▂+█ +most on 2026-03-31: 4", by_day)
+    assert re.match(r"by day ▂▂▂▄▂+█ ", by_day)
+    assert "most on 2026-03-31: 4" in lines[-2]
     assert CODES.findall(said)  # in colour
     assert "\x1b[31m" not in said.replace("\x1b[36m", "")
     assert "\x07" not in said
