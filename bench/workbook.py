@@ -38,7 +38,7 @@ DATABASE = f"""
         md5(range::varchar)::uuid as text_id,
         '451 4.7.' || range % 90 || ' <EMAIL>: Please try again later, reason ' || range
         || ', see <URL> for what we ask of senders' as bounce_text,
-        'The server asks to wait: try again later; if it goes on, slow down (rule ' || range % 400 || ')' as description,
+        'The server asks to wait; if it goes on, slow down (rule ' || range % 400 || ')' as description,
         '451 4.7.' || range % 90 || ' <x' || range || '@mail.example>: Please try again later, reason ' || range
         || E'\\nsee https://postmaster.mail.example/' || range || ' for what we ask of senders' as sample_text
     from range({TEXTS});
