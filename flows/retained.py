@@ -25,6 +25,7 @@ GROUPING = {
     "from_domain": "varchar",
     "sending_ip": "varchar",
     "recipient_domain": "varchar",
+    "provider": "varchar",  # null where an older version wrote it
 }
 TEXT = {"bounce_text": "varchar", "mx_class": "varchar"}
 """A reply as it was masked, and the class of server that gave it: what the rules judge, whatever they say by then."""

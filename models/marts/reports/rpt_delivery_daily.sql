@@ -12,6 +12,7 @@ with counted as (
         from_domain,
         sending_ip,
         recipient_domain,
+        provider,
         count(*) filter (event_type = 'injected') as injected_count,
         count(*) filter (is_attempt) as attempt_count,
         count(*) filter (event_type = 'delivered') as delivered_count,
@@ -28,7 +29,8 @@ with counted as (
     group by all
     union all by name
     -- what is retained of events that have gone
-    select * from {{ source('landing', 'retained_delivery_counts') }}
+    select retained.* replace ({{ retained_provider('retained') }} as provider)
+    from {{ source('landing', 'retained_delivery_counts') }} as retained
     where event_date in (select event_date from {{ ref('int_event_dates__touched') }})
 )
 
@@ -39,6 +41,7 @@ select
     from_domain,
     sending_ip,
     recipient_domain,
+    provider,
     cast(sum(injected_count) as bigint) as injected_count,
     cast(sum(attempt_count) as bigint) as attempt_count,
     cast(sum(delivered_count) as bigint) as delivered_count,
