@@ -91,6 +91,7 @@ class ReportFormat(StrEnum):
     csv = "csv"
     xlsx = "xlsx"
     parquet = "parquet"
+    html = "html"
 
 
 InboxOption = Annotated[
@@ -277,7 +278,10 @@ def report(
         ),
     ] = True,
 ) -> None:
-    """Count bounces, or undeliveries, by From domain or sending IP, recipient domain and bounce text."""
+    """Count bounces, or undeliveries, by From domain or sending IP, recipient domain and bounce text.
+
+    As html it is a page that holds the whole period, to choose, sort and look in with any browser.
+    """
     from flows.export import make_report_export, write_export
     from flows.report import Selection, choose_period, find_campaigns, has_campaign
 
@@ -291,6 +295,17 @@ def report(
         days=settings.report_days,
         time_zone=time_zone,
     )
+    if chosen_format is ReportFormat.html and out is not None:
+        from flows.page import write_page
+
+        if campaign or bounce_class or undeliveries or group_by is not Grouping.from_domain or time_zone != "UTC":
+            raise WrongUsageError(
+                "a page holds bounces and undeliveries of every campaign, class and group, in UTC",
+                "leave out all but --from, --to and --out, and choose in the page",
+            )
+        rows = write_page(database, out, first_day, last_day)
+        _say(f"wrote the page of {first_day} to {last_day}, {sum(rows.values()):,} rows, to {out}")
+        return
     default_class = BounceClass.all if undeliveries else BounceClass.soft
     selection = Selection(
         first_day,
@@ -328,11 +343,11 @@ def _choose_format(output_format: ReportFormat | None, out: Path | None) -> Repo
             output_format = ReportFormat(out.suffix.removeprefix(".").lower())
         except ValueError:
             raise WrongUsageError(
-                f"the ending of {out} names no format", "give --format csv, xlsx or parquet, or such an ending"
+                f"the ending of {out} names no format", "give --format csv, xlsx, parquet or html, or such an ending"
             ) from None
     if output_format is ReportFormat.table and out is not None:
-        raise WrongUsageError("a table is for the terminal, not for --out", "give --format csv, xlsx or parquet")
-    if output_format in (ReportFormat.xlsx, ReportFormat.parquet) and out is None:
+        raise WrongUsageError("a table is for the terminal, not for --out", "give --format csv, xlsx, parquet or html")
+    if output_format in (ReportFormat.xlsx, ReportFormat.parquet, ReportFormat.html) and out is None:
         raise WrongUsageError(f"--format {output_format.value} needs a file", "say where with --out FILE")
     if out is not None and out.is_dir():
         raise WrongUsageError(f"{out} is a folder", "give --out the name of a file")

@@ -27,7 +27,13 @@ function draw(id, { type, data, options }, describe) {
   });
 }
 
-/** Fill a table of figures: cells are text only. */
+/** Fill a table of figures, or once it is opened: cells are text only. */
+function offerFigures(id, headers, makeRows) {
+  const details = document.getElementById(id).closest("details");
+  details.ontoggle = () => details.open && fillFigures(id, headers, makeRows());
+  details.ontoggle();
+}
+
 function fillFigures(id, headers, rows) {
   const table = document.getElementById(id);
   const make = (kind, value) => {
@@ -100,9 +106,7 @@ function drawReasons(seen, days, from, to, subject) {
           .join(", ")}. The figures are in the table below.`
       : "Bar chart without bars: the selection is empty.",
   );
-  fillFigures(
-    "reasons-figures",
-    ["Day", ...shown.map(({ name }) => nameReason(name)), "All"],
+  offerFigures("reasons-figures", ["Day", ...shown.map(({ name }) => nameReason(name)), "All"], () =>
     shownDays.map((day, index) => {
       const amounts = shown.map(({ byDay }) => byDay[first + index]);
       return [day, ...amounts, amounts.reduce((sum, amount) => sum + amount, 0)];
@@ -151,10 +155,8 @@ function drawRates(id, ranked, label) {
           .join(", ")}. The figures are in the table below.`
       : "Bar chart without bars: the selection has no first attempts.",
   );
-  fillFigures(
-    `${id}-figures`,
-    [label, "First attempts", "Deferred", "Rate"],
-    ranked.slice(0, 100).map(({ name, deferred, first }) => [showPlainly(name), first, deferred, formatShare(deferred / first)]),
+  offerFigures(`${id}-figures`, [label, "First attempts", "Deferred", "Rate"], () =>
+    ranked.map(({ name, deferred, first }) => [showPlainly(name), first, deferred, formatShare(deferred / first)]),
   );
   const left = ranked.length - shown.length;
   document.getElementById(`${id}-more`).textContent = left ? `${formatNumber(left)} more with fewer first attempts.` : "";

@@ -3,7 +3,9 @@
 
 /** Unpack the data of the page: base64, gzip, then the lay-out that flows/page/__init__.py (_lay_out) tells. */
 async function unpack(packed) {
-  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  const characters = atob(packed);
+  const bytes = new Uint8Array(characters.length);
+  for (let index = 0; index < bytes.length; index++) bytes[index] = characters.charCodeAt(index);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   const buffer = await new Response(stream).arrayBuffer();
   const length = new DataView(buffer).getUint32(0, true);
@@ -39,36 +41,33 @@ class Warehouse {
     this.days = listDays(data.first_day, data.last_day);
     this.lines = new Map();
     this.searchable = null;
+    this.ranks = {};
   }
 
   /**
-   * The lines that the table can have at most, by table and grouping: what stands in each, and the line of each row.
-   * They are the rows of the report: group, recipient domain, cause, class, reply. In the order of the words.
+   * The lines that the table can have at most, by table and grouping: the line of each row, and a row of each line.
+   * They are the rows of the report: group, recipient domain, cause, class, reply; numbered in the order of these words.
    */
   findLines(what, grouping) {
     const name = `${what} ${grouping}`;
     if (this.lines.has(name)) return this.lines.get(name);
     const { rows, columns } = this.data.tables[what];
-    const parts = [columns[grouping], columns.recipient_domain, columns.cause, columns.bounce_class, columns.text];
-    const sizes = [grouping, "recipient_domain", "cause", "bounce_class"].map((word) => this.words[word].length);
-    sizes.push(this.texts.bounce_text.length);
-    const lineOf = new Uint32Array(rows);
-    const samples = [];
-    const known = new Map();
-    for (let row = 0; row < rows; row++) {
-      let key = 0;
-      for (let part = 0; part < parts.length; part++) {
-        if (parts[part]) key = key * sizes[part] + parts[part][row];
-      }
-      let line = known.get(key);
-      if (line === undefined) {
-        line = samples.length;
-        known.set(key, line);
-        samples.push(row);
-      }
-      lineOf[row] = line;
+    const keys = new Float64Array(rows);
+    for (const word of LINE_WORDS) {
+      const values = columns[word === "group" ? grouping : word];
+      if (!values) continue;
+      const size = word === "text" ? this.texts.bounce_text.length : this.words[word === "group" ? grouping : word].length;
+      for (let row = 0; row < rows; row++) keys[row] = keys[row] * size + values[row];
     }
-    const found = { lineOf, samples };
+    const lineOfKey = new Map();
+    for (const key of keys.slice().sort()) if (!lineOfKey.has(key)) lineOfKey.set(key, lineOfKey.size);
+    const lineOf = new Uint32Array(rows);
+    const rowOf = new Uint32Array(lineOfKey.size);
+    for (let row = 0; row < rows; row++) {
+      lineOf[row] = lineOfKey.get(keys[row]);
+      rowOf[lineOf[row]] = row;
+    }
+    const found = { lineOf, rowOf };
     this.lines.set(name, found);
     return found;
   }
@@ -139,8 +138,8 @@ class Warehouse {
   look(selection) {
     const { columns } = this.data.tables[selection.what];
     const rows = this.choose(selection.what, selection);
-    const { lineOf, samples } = this.findLines(selection.what, selection.grouping);
-    const amounts = new Float64Array(samples.length);
+    const { lineOf, rowOf } = this.findLines(selection.what, selection.grouping);
+    const amounts = new Float64Array(rowOf.length);
     const reasons = new Map();
     const perText = new Float64Array(this.texts.bounce_text.length);
     const domains = new Uint8Array(this.words.recipient_domain.length);
@@ -156,11 +155,10 @@ class Warehouse {
       byDay[columns.day[row]] += amount;
       total += amount;
     }
-    const lines = [];
-    for (let line = 0; line < amounts.length; line++) if (amounts[line]) lines.push(line);
     return {
       total,
-      lines: lines.map((line) => this.describe(selection, samples[line], amounts[line], total)).sort(compareLines),
+      amounts,
+      lines: this.sort(selection, amounts),
       reasons,
       perText,
       delivery: this.countDelivery(selection, domains),
@@ -168,18 +166,49 @@ class Warehouse {
     };
   }
 
-  /** One line of the table; words as numbers, as they sort like their words and take no room. */
-  describe(selection, row, amount, total) {
+  /** A line of what was seen, for the table; words as numbers, the places in their lists. */
+  describe(selection, { amounts, total }, line) {
     const { columns } = this.data.tables[selection.what];
+    const row = this.findLines(selection.what, selection.grouping).rowOf[line];
     return {
       group: columns[selection.grouping][row],
       recipient_domain: columns.recipient_domain[row],
-      cause: columns.cause ? columns.cause[row] : 0,
+      cause: columns.cause?.[row],
       bounce_class: columns.bounce_class[row],
       text: columns.text[row],
-      amount,
-      share: amount / total,
+      amount: amounts[line],
+      share: amounts[line] / total,
     };
+  }
+
+  /** The lines with any amount, in the order that is asked for; where that leaves it open, in the order of the words. */
+  sort({ what, grouping, sort: { field, dir } }, amounts) {
+    const { columns } = this.data.tables[what];
+    const { rowOf } = this.findLines(what, grouping);
+    const values = columns[field === "group" ? grouping : field];
+    const ranks = field === "reason" || field === "description" ? this.rankTexts(field) : null;
+    const read = (line) => {
+      if (ranks) return ranks[columns.text[rowOf[line]]];
+      return field === "amount" || field === "share" ? amounts[line] : values[rowOf[line]];
+    };
+    // one number says it all, and numbers are sorted without asking back: the value, then the line. Exact up to 2 ** 53
+    const count = amounts.length;
+    const sign = dir === "asc" ? 1 : -1;
+    const keys = [];
+    for (let line = 0; line < count; line++) if (amounts[line]) keys.push(sign * read(line) * count + line);
+    return Uint32Array.from(Float64Array.from(keys).sort(), (key) => ((key % count) + count) % count);
+  }
+
+  /** For each reply the place of its reason or description among those of all, in the order of the alphabet. */
+  rankTexts(name) {
+    this.ranks[name] ??= (() => {
+      const values = this.texts[name].map((value) => value ?? "");
+      const collator = new Intl.Collator("en");
+      const sorted = [...new Set(values)].sort(collator.compare);
+      const places = new Map(sorted.map((value, place) => [value, place]));
+      return Uint32Array.from(values, (value) => places.get(value));
+    })();
+    return this.ranks[name];
   }
 
   /** First attempts by provider, sending IP and day; a search leaves those at the recipient domains that it found. */
@@ -224,18 +253,7 @@ class Warehouse {
 }
 
 const NO_REASON = "no reply";
-
-/** The order of the report: largest first, then by the words. */
-function compareLines(one, other) {
-  return (
-    other.amount - one.amount ||
-    one.group - other.group ||
-    one.recipient_domain - other.recipient_domain ||
-    one.cause - other.cause ||
-    one.bounce_class - other.bounce_class ||
-    one.text - other.text
-  );
-}
+const LINE_WORDS = ["group", "recipient_domain", "cause", "bounce_class", "text"];
 
 function rank(names, counts) {
   return names
