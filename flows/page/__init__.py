@@ -44,8 +44,8 @@ DELIVERY_ROWS = 300_000
 DELIVERY_DOMAINS = 200
 
 OTHER_DOMAINS = "(other domains)"
-NO_REPLY = "without reply"
-"""Class of a non-delivery for which no reply was ever logged; sorted behind the others, as nulls are in the report."""
+NO_CLASS = "without class"
+"""Of a non-delivery that no reply was logged for; sorted behind the others, as nulls are in the report."""
 
 EVERYWHERE = ("source_name", "campaign_id", "from_domain", "sending_ip", "recipient_domain", "provider")
 WORDS = (*EVERYWHERE, "bounce_class", "cause")
@@ -89,7 +89,7 @@ def _collect(database: Path, first_day: date, last_day: date) -> tuple[bytes, di
             "first_day": first_day.isoformat(),
             "last_day": last_day.isoformat(),
             "publication": publication,
-            "not_logged": NOT_LOGGED,
+            "no_class": NO_CLASS,
             "words": {name: _list(connection, name) for name in WORDS},
             "texts": _read_texts(connection),
             "changes": _read_changes(connection, first_day, last_day),
@@ -114,7 +114,7 @@ def _choose_rows(connection: duckdb.DuckDBPyConnection, first_day: date, last_da
                 {day(moment)},
                 {_known(connection, mart)},
                 {more}
-                coalesce(bounce_class, {text(NO_REPLY)}) as bounce_class,
+                coalesce(bounce_class, {text(NO_CLASS)}) as bounce_class,
                 text_id,
                 reason,
                 sum({count})::bigint as amount
@@ -236,18 +236,20 @@ def _read_texts(connection: duckdb.DuckDBPyConnection) -> dict[str, list[object]
 def _read_changes(connection: duckdb.DuckDBPyConnection, first_day: date, last_day: date) -> dict[str, list[object]]:
     table = connection.execute(
         """
+        with texts_once as (
+            select text_id, min(text) as text from texts group by text_id
+        )
         select
             (changes.event_date - $first_day)::integer as day,
-            min(texts.text) as text,
+            texts_once.text,
             changes.change,
             changes.bounce_count as amount,
             changes.usual_count as usual,
             changes.history_day_count as history_days,
             changes.previous_date::varchar as previous_day
         from published.marts.rpt_new_bounce_texts as changes
-        inner join texts on changes.text_id = texts.text_id
+        inner join texts_once on changes.text_id = texts_once.text_id
         where changes.event_date between $first_day and $last_day
-        group by all
         order by day desc, amount desc, text
         """,
         {"first_day": first_day, "last_day": last_day},

@@ -7,7 +7,7 @@ const SHOWN_BARS = 12;
 // Of Okabe and Ito, Color Universal Design (2008), and Tableau: told apart by who confuses red and green, on light and dark
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b5a800", "#8a6fc0"];
 const OTHER_COLOUR = "#8c8c8c";
-const BAR_COLOUR = "#0072b2";
+const BAR_COLOUR = "#2f84c4";
 
 const drawn = {};
 
@@ -25,6 +25,11 @@ function draw(id, { type, data, options }, describe) {
     data,
     options: { animation: false, maintainAspectRatio: false, responsive: true, ...options },
   });
+}
+
+/** Make the charts as wide as paper is, in place of as the window is: two of them stand side by side. */
+function fitCharts(width) {
+  for (const [id, chart] of Object.entries(drawn)) chart.resize(id === "reasons" ? width : width / 2 - 10, chart.height);
 }
 
 /** Fill a table of figures, or once it is opened: cells are text only. */

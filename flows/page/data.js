@@ -157,6 +157,7 @@ class Warehouse {
     }
     return {
       total,
+      largest: amounts.reduce((largest, amount) => Math.max(largest, amount), 0),
       amounts,
       lines: this.sort(selection, amounts),
       reasons,

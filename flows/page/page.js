@@ -7,7 +7,8 @@ const DEFAULT_CLASS = { bounces: "soft", undeliveries: "all" };
 const TITLES = { from_domain: "From domain", sending_ip: "Sending IP" };
 const SHOWN_OPTIONS = 100;
 const SHOWN_CHANGES = 100;
-const PRINTED_ROWS = 300;
+const PRINTED_ROWS = 100;
+const PRINTED_WIDTH = 980; // pixels of a landscape sheet between its margins
 const SEARCH_DELAY = 120; // milliseconds, while somebody types
 
 const find = (id) => document.getElementById(id);
@@ -163,8 +164,15 @@ function listen() {
     showSelection();
     update();
   });
-  window.addEventListener("beforeprint", () => drawCharts());
-  window.addEventListener("afterprint", () => drawCharts());
+  window.addEventListener("beforeprint", () => {
+    document.documentElement.dataset.print = ""; // paper is light
+    drawCharts();
+    fitCharts(PRINTED_WIDTH);
+  });
+  window.addEventListener("afterprint", () => {
+    delete document.documentElement.dataset.print;
+    drawCharts();
+  });
   listenForReplies(document);
 }
 
@@ -217,6 +225,7 @@ function makeList(name) {
     element.textContent = option.text;
     return element;
   };
+  find(name).ariaHidden = "true"; // what takes its place has the label
   return new TomSelect(find(name), {
     options: ranked.slice(0, SHOWN_OPTIONS).map((index) => makeOption(name, words[index])),
     plugins: ["remove_button"],
@@ -311,8 +320,9 @@ function drawCharts() {
   drawRates("ip-rate", seen.delivery.sending_ip, "Sending IP");
   find("reasons-title").textContent = `${nameSubject()[0].toUpperCase()}${nameSubject().slice(1)} by day and reason`;
   find("delivery-hint").textContent =
-    "Rates are deferred among all first attempts that were accepted or deferred, of every class" +
-    (selection.search.trim() ? "; with a search, at the receiving domains that it finds." : ".");
+    `Deferred, of the first attempts that were accepted or deferred${
+      selection.search.trim() ? ", at the receiving domains that the search finds" : ""
+    }; whatever class is chosen.`;
 }
 
 function showChanges() {
@@ -415,7 +425,7 @@ function makeColumns() {
 
 function showShare(cell) {
   const span = makeText(formatShare(cell.getValue()), "share");
-  span.style.setProperty("--filled", `${cell.getValue() * 100}%`);
+  span.style.setProperty("--filled", `${(cell.getValue() * seen.total * 100) / seen.largest}%`);
   return span;
 }
 
@@ -580,7 +590,10 @@ function collectFile() {
     group: (line) => words[selection.grouping][line.group],
     recipient_domain: (line) => words.recipient_domain[line.recipient_domain],
     cause: (line) => words.cause[line.cause],
-    bounce_class: (line) => (texts.bounce_text[line.text] === null ? null : words.bounce_class[line.bounce_class]),
+    bounce_class: (line) => {
+      const word = words.bounce_class[line.bounce_class];
+      return word === warehouse.data.no_class ? null : word;
+    },
     bounce_text: (line) => texts.bounce_text[line.text],
     description: (line) => texts.description[line.text],
     reason: (line) => texts.reason[line.text],
