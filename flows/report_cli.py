@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.text import Text
 
-    from flows.exports.contents import Format
+    from flows.exports.contents import TableFormat
     from flows.report import Selection
 
 
@@ -55,6 +55,7 @@ class ReportFormat(StrEnum):
     csv = "csv"
     xlsx = "xlsx"
     parquet = "parquet"
+    html = "html"
 
 
 def report(
@@ -105,7 +106,10 @@ def report(
         ),
     ] = True,
 ) -> None:
-    """Count bounces, or undeliveries, by From domain or sending IP, recipient domain and bounce text."""
+    """Count bounces, or undeliveries, by From domain or sending IP, recipient domain and bounce text.
+
+    As html it is a page that holds the whole period, to choose, sort and look in with any browser.
+    """
     from flows.exports.contents import make_report_export, make_report_workbook, write_export
     from flows.report import Selection, choose_period, find_campaigns, has_campaign
     from flows.report import report as make_report
@@ -120,6 +124,17 @@ def report(
         days=settings.report_days,
         time_zone=time_zone,
     )
+    if chosen_format is ReportFormat.html and out is not None:
+        from flows.page import write_page
+
+        if campaign or bounce_class or undeliveries or group_by is not Grouping.from_domain or time_zone != "UTC":
+            raise WrongUsageError(
+                "a page holds bounces and undeliveries of every campaign, class and group, in UTC",
+                "leave out all but --from, --to and --out, and choose in the page",
+            )
+        counts = write_page(database, out, first_day, last_day)
+        say(f"wrote the page of {first_day} to {last_day}, {sum(counts.values()):,} rows, to {out}")
+        return
     default_class = BounceClass.all if undeliveries else BounceClass.soft
     selection = Selection(
         first_day,
@@ -146,7 +161,7 @@ def report(
             written = make_report_workbook(database, selection, both)
         else:
             written = export
-        write_export(written, out, cast("Format", chosen_format.value))
+        write_export(written, out, cast("TableFormat", chosen_format.value))
         say(f"wrote {table.num_rows:,} rows to {out}")
     if table.num_rows == 0:
         say(f"no {selection.describe()}: the report is empty")
@@ -167,11 +182,11 @@ def _choose_format(output_format: ReportFormat | None, out: Path | None) -> Repo
             output_format = ReportFormat(out.suffix.removeprefix(".").lower())
         except ValueError:
             raise WrongUsageError(
-                f"the ending of {out} names no format", "give --format csv, xlsx or parquet, or such an ending"
+                f"the ending of {out} names no format", "give --format csv, xlsx, parquet or html, or such an ending"
             ) from None
     if output_format is ReportFormat.table and out is not None:
-        raise WrongUsageError("a table is for the terminal, not for --out", "give --format csv, xlsx or parquet")
-    if output_format in (ReportFormat.xlsx, ReportFormat.parquet) and out is None:
+        raise WrongUsageError("a table is for the terminal, not for --out", "give --format csv, xlsx, parquet or html")
+    if output_format in (ReportFormat.xlsx, ReportFormat.parquet, ReportFormat.html) and out is None:
         raise WrongUsageError(f"--format {output_format.value} needs a file", "say where with --out FILE")
     if out is not None and out.is_dir():
         raise WrongUsageError(f"{out} is a folder", "give --out the name of a file")

@@ -25,6 +25,7 @@ GROUPING = {
     "from_domain": "varchar",
     "sending_ip": "varchar",
     "recipient_domain": "varchar",
+    "provider": "varchar",  # null where an older version wrote it
 }
 TEXT = {"bounce_text": "varchar", "mx_class": "varchar"}
 """A reply as it was masked, and the class of server that gave it: what the rules judge, whatever they say by then."""
@@ -38,11 +39,13 @@ DELIVERY_COUNTS = (
     "deferred_count",
     "deferred_first_attempt_count",
     "bounced_count",
+    "bounced_first_attempt_count",
     "expired_count",
     "dropped_count",
     "out_of_band_bounce_count",
     "complaint_count",
 )
+"""Counts of events by kind, as in int_delivery_events__counted."""
 
 ACCOUNT_COUNTS = (
     "united_event_count",
@@ -72,7 +75,22 @@ TABLES: dict[str, dict[str, str]] = {
         "other_reason": "varchar",  # where it is not what the rules said of the text
         "undelivery_count": "bigint",
     },
-    "delivery_counts": {"event_date": "date", **GROUPING, **dict.fromkeys(DELIVERY_COUNTS, "bigint")},
+    "delivery_counts": {
+        "event_date": "date",
+        **GROUPING,
+        **dict.fromkeys((*DELIVERY_COUNTS, "suppressed_send_count"), "bigint"),
+    },
+    "delivery_times": {
+        "event_date": "date",
+        "source_name": "varchar",
+        "campaign_id": "varchar",
+        "from_domain": "varchar",
+        "sending_ip": "varchar",
+        "provider": "varchar",
+        "attempt_number": "integer",
+        "seconds_from": "bigint",
+        "delivered_count": "bigint",
+    },
     "texts": {**TEXT, **USES, "event_count": "bigint"},
     "evidence": {
         "cause": "varchar",
@@ -141,6 +159,9 @@ TABLES: dict[str, dict[str, str]] = {
 }
 """Columns of the tables, with their DuckDB types. What each holds is told in models/staging/_sources.yml."""
 
+NEWER = {"delivery_times"}
+"""Tables that older versions did not write: a folder may be whole without them."""
+
 DROPPED_GROUPS = "dropped_groups"
 """Beside the tables: the `message_group_id` of what the last pass dropped, until work.duckdb has lost it too."""
 
@@ -177,7 +198,7 @@ def find_retained(settings: Settings) -> Retained | None:
 def select_retained(retained: Retained | None, table: str) -> str:
     """SQL for the rows of a table, typed; none where nothing is retained. A column that its file lacks is null."""
     columns = TABLES[table]
-    if retained is None:
+    if retained is None or (table in NEWER and not retained.path(table).exists()):
         nothing = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in columns.items())
         return f"select {nothing} where false"
     path = retained.path(table)

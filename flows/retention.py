@@ -25,6 +25,7 @@ import pyarrow as pa
 from flows import landing, rules
 from flows.batch import find_kept
 from flows.build import build
+from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
 from flows.landing import loads
 from flows.landing.temporary import hold_lock
@@ -65,7 +66,8 @@ WHOLE = (
     "intermediate.int_bounce_texts__judged",
     "intermediate.int_bounce_texts__daily",
     "marts.rpt_bounces_daily",
-    "marts.rpt_delivery_daily",
+    "intermediate.int_delivery_events__counted",
+    "marts.rpt_delivery_times_daily",
 )
 """Those that lose nothing: they name nobody, or what they say of somebody bears on a list."""
 
@@ -320,7 +322,16 @@ class Dropping:
     def queries(self) -> dict[str, str]:
         """SQL for each retained table: what was retained before, and what this pass adds."""
         grouping = ", ".join(GROUPING)
-        delivery_sums = ", ".join(f"sum({name})::bigint as {name}" for name in DELIVERY_COUNTS)
+        delivery_sums = ", ".join(
+            f"coalesce(sum({name}), 0)::bigint as {name}" for name in (*DELIVERY_COUNTS, "suppressed_send_count")
+        )
+        # a report that came apart counts for the message that it speaks of
+        of_message = ", ".join(
+            f"coalesce(links.{name}, going.{name}) as {name}"
+            if name in {"campaign_id", "from_domain", "sending_ip"}
+            else f"going.{name}"
+            for name in GROUPING
+        )
         waiting = waiting_sources(self.settings, self.connection)
         return {
             "bounce_counts": f"""
@@ -360,9 +371,22 @@ class Dropping:
                 from (
                     select * from before_delivery_counts
                     union all by name
-                    select event_date, {grouping}, {counted_deliveries()}
+                    select going.event_date, {of_message}, {counted_deliveries()}
                     from going
+                    left join intermediate.int_report_links__found as links on going.event_id = links.event_id
                     group by all
+                    union all by name
+                    select event_date, {grouping}, 1 as suppressed_send_count
+                    from marts.fct_suppressed_sends
+                    semi join going using (event_id)
+                )
+                group by all""",
+            "delivery_times": f"""
+                select * exclude (delivered_count), sum(delivered_count)::bigint as delivered_count
+                from (
+                    select * from before_delivery_times
+                    union all by name
+                    select *, 1 as delivered_count from ({read_macros().delivery_times("going")})
                 )
                 group by all""",
             "texts": """
@@ -599,7 +623,7 @@ def find_closed(connection: duckdb.DuckDBPyConnection, cutoff: datetime) -> None
 
 
 def counted_deliveries() -> str:
-    """The counts of `rpt_delivery_daily` over events, for a select list."""
+    """The counts of `int_delivery_events__counted` over events `going`, for a select list."""
     conditions = {
         "injected_count": "event_type = 'injected'",
         "attempt_count": "is_attempt",
@@ -608,6 +632,7 @@ def counted_deliveries() -> str:
         "deferred_count": "event_type = 'deferred' and is_attempt",
         "deferred_first_attempt_count": "event_type = 'deferred' and attempt_number = 1",
         "bounced_count": "event_type = 'bounced'",
+        "bounced_first_attempt_count": "event_type = 'bounced' and attempt_number = 1",
         "expired_count": "event_type = 'expired'",
         "dropped_count": "event_type = 'dropped'",
         "out_of_band_bounce_count": "event_type = 'out_of_band_bounce'",

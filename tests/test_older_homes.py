@@ -1,10 +1,12 @@
 """A home that an older version landed: its files have the columns that the sources had then."""
 
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
 from flows.batch import show_files
+from flows.retained import TABLES, Retained, select_retained
 
 
 def test_columns_of_then_and_of_now(tmp_path: Path) -> None:
@@ -29,3 +31,18 @@ def test_columns_of_then_and_of_now(tmp_path: Path) -> None:
             assert connection.execute("select * from landing.postmark order by file_digest").fetchall() == expected
             kinds = connection.execute("select column_type from (describe landing.postmark)").fetchall()
             assert kinds == [("VARCHAR",), ("VARCHAR",), ("BIGINT",)]
+
+
+def test_retained_counts_of_then(tmp_path: Path) -> None:
+    """They have no provider; the models take it from the recipient's domain."""
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"copy (select date '2026-03-02' as event_date, 'gmail.com' as recipient_domain, 3::bigint as bounce_count)"
+            f" to '{tmp_path}/bounce_counts.parquet' (format parquet)"
+        )
+        rows = connection.execute(
+            select_retained(Retained(1, 0, datetime(2026, 3, 5), tmp_path), "bounce_counts")
+        ).to_arrow_table()
+    assert rows.column_names == list(TABLES["bounce_counts"])
+    [row] = rows.to_pylist()
+    assert (row["recipient_domain"], row["provider"], row["bounce_count"]) == ("gmail.com", None, 3)

@@ -91,7 +91,8 @@ def test_report_marts_add_up_to_the_facts(warehouse: Warehouse) -> None:
 def test_report_rows_equal_a_count_over_the_facts(warehouse: Warehouse) -> None:
     """Row by row, not only in sum."""
     keys = (
-        "event_date, source_name, campaign_id, from_domain, sending_ip, recipient_domain, bounce_class, text_id, reason"
+        "event_date, source_name, campaign_id, from_domain, sending_ip, recipient_domain, provider,"
+        " bounce_class, text_id, reason"
     )
     assert (
         marts.read(

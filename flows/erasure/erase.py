@@ -113,10 +113,10 @@ def rewrite_copies(settings: Settings, paths: set[Path], targets: Sequence[Targe
 
 
 def rewrite_export(path: Path, targets: Sequence[Target]) -> None:
-    """Write an exported file anew; a workbook goes, as nothing but a new one can be made of it."""
+    """Write an exported file anew; workbooks and pages go, as nothing but new ones can be made of them."""
     if path.suffix == ".parquet":
         rewrite_parquet(path, targets)
-    elif path.suffix == ".xlsx":
+    elif path.suffix in {".xlsx", ".html"}:
         path.unlink()
     else:
         rewrite_file(path, targets)

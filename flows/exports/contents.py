@@ -10,14 +10,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows import __version__
 from flows.exports.charts import add_up, spread_reasons
 from flows.exports.csv_file import CsvProfile, csv_profile, write_csv
 from flows.exports.files import replace_file
+from flows.exports.publication import describe_publication
 from flows.exports.workbook import Chart, Sheet, Workbook, write_workbook
 from flows.report import Grouping, Selection, count_by_day, open_published, report
 
-Format = Literal["csv", "xlsx", "parquet"]
+TableFormat = Literal["csv", "xlsx", "parquet"]
 
 GROUPING_LABELS: dict[Grouping, str] = {"from_domain": "From domain", "sending_ip": "sending IP"}
 
@@ -45,13 +45,13 @@ class Export:
         return [Sheet(self.sheet_title or self.title, self.table, self.note, self.bars), *self.more_sheets]
 
 
-def write_export(export: Export, path: Path, format_name: Format, mode: int = 0o600) -> None:
+def write_export(export: Export, path: Path, format_name: TableFormat, mode: int = 0o600) -> None:
     """Write one file of the export; it takes the place of what is there at once, or not at all."""
     with replace_file(path, mode) as temporary:
         write_content(export, temporary, format_name)
 
 
-def write_content(export: Export, path: Path, format_name: Format) -> None:
+def write_content(export: Export, path: Path, format_name: TableFormat) -> None:
     """Write the export in one format to a file that nobody reads yet."""
     if format_name == "parquet":
         with duckdb.connect() as connection:
@@ -146,23 +146,3 @@ def make_suppression_export(database: Path, *, excel_safe: bool | None = None) -
         info={"list": "suppression list", "rows": table.num_rows, **describe_publication(database)},
         csv=csv_profile(excel_safe),
     )
-
-
-def describe_publication(database: Path) -> dict[str, object]:
-    """Tell what the published data stands on: the newest time it knows, rules, policy, and when it was published.
-
-    That is when its files were made, too, as far as they tell: the same data gives the same files on any day.
-    """
-    with open_published(database) as connection:
-        data_through = connection.execute("select max(data_through_at)::timestamp from marts.ops_sources").fetchone()
-        published = connection.execute(
-            "select rule_set_version, suppression_policy, published_at from marts.ops_publication"
-        ).fetchone()
-    rule_set, policy, published_at = published or (None, None, None)
-    return {
-        "data_through_at_utc": data_through[0] if data_through else None,
-        "rule_set_version": None if rule_set is None else str(rule_set),
-        "suppression_policy": policy,
-        "made_at_utc": published_at.replace(microsecond=0) if published_at else None,
-        "bouncehouse_version": __version__,
-    }

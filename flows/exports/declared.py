@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from flows.exports.contents import Format
+from flows.exports.contents import TableFormat
 from flows.exports.exposures import read_exposures
 from flows.problems import ActionableError, WrongUsageError
 from flows.report import BounceClass, Grouping, Selection, find_time_zone
@@ -19,6 +19,9 @@ from flows.settings import Settings
 FILE_NAME = "exposures.yml"
 EXPORT_KEY = "export"
 """Under an exposure's `config.meta`, or `meta`: those without it are not ours to write."""
+
+Format = TableFormat | Literal["html"]
+"""`html` is the page (flows/page), which holds every campaign, class and group."""
 
 Schedule = Literal["daily", "weekly", "monthly"]
 
@@ -68,6 +71,11 @@ class ExportSettings(BaseModel):
         if self.report == "suppression_list" and periodic:
             names = ", ".join(sorted(name.removeprefix("bounce_") for name in periodic))
             raise ValueError(f"the suppression list has no {names}: it is written whole, as it is published")
+        is_chosen = self.report != "bounces" or {"bounce_class", "campaign", "time_zone"} & self.model_fields_set
+        if "html" in self.formats and is_chosen:
+            raise ValueError(
+                "html goes with report bounces, without class, campaign and time_zone: the page holds them all, in UTC"
+            )
         return self
 
 

@@ -1,16 +1,16 @@
 """All that is declared, written to `<home>/exports/`, to dated copies and to the destinations that are asked for."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from flows.exports.contents import (
     Export,
-    Format,
-    describe_publication,
+    TableFormat,
     make_report_export,
     make_report_workbook,
     make_suppression_export,
@@ -20,7 +20,9 @@ from flows.exports.dated import keep_copies
 from flows.exports.declared import Declared, find_period, read_declared
 from flows.exports.files import finish_file, replace_file, stage_files, swap_in
 from flows.exports.manifest import Entries, describe_file, read_entries, write_manifest
+from flows.exports.publication import describe_publication
 from flows.failpoints import failpoint
+from flows.page import write_page
 from flows.problems import CannotWriteError
 from flows.report import find_newest_day, find_time_zone, hold_readable
 from flows.retention import find_cutoff
@@ -29,12 +31,11 @@ from flows.settings import Settings
 
 @dataclass(frozen=True)
 class Planned:
-    """A file that is to be written, and the day that it is a report of."""
+    """A file that is to be written, the day that it is a report of, and what writes it; that gives what it tells."""
 
     name: str
-    format_name: Format
-    export: Export
     day: date
+    write: Callable[[Path], dict[str, object]]
 
 
 def export_all(settings: Settings) -> list[Path]:
@@ -53,9 +54,9 @@ def export_all(settings: Settings) -> list[Path]:
         for each in declared:
             for planned in plan_files(settings, database, each):
                 path = staged / planned.name
-                write_content(planned.export, path, planned.format_name)
+                told = planned.write(path)
                 finish_file(path, mode)
-                entries[path.name] = {"format": planned.format_name, **describe_file(path, each, planned.export)}
+                entries[path.name] = describe_file(path, each, told)
                 days[path.name] = planned.day
         newest = find_newest_day(database)
         before = read_entries(settings.exports)
@@ -77,7 +78,8 @@ def plan_files(settings: Settings, database: Path, declared: Declared) -> Iterat
     if chosen.report == "suppression_list":
         export = make_suppression_export(database, excel_safe=chosen.excel_safe)
         for format_name in chosen.formats:
-            yield Planned(declared.name_file(format_name), format_name, export, find_newest_day(database))
+            if format_name != "html":
+                yield _plan_table(declared.name_file(format_name), find_newest_day(database), export, format_name)
         return
     newest, published = find_newest_day(database, chosen.time_zone), find_published_day(database, chosen.time_zone)
     days = chosen.days or (settings.report_days if chosen.schedule == "daily" else None)
@@ -92,10 +94,28 @@ def plan_files(settings: Settings, database: Path, declared: Declared) -> Iterat
         if format_name == "xlsx":
             selection = declared.select(period, chosen.group_by[0])
             workbook = make_report_workbook(database, selection, list(exports.values()))
-            yield Planned(declared.name_file(format_name), format_name, workbook, period[1])
+            yield _plan_table(declared.name_file(format_name), period[1], workbook, format_name)
+        elif format_name == "html":
+            yield Planned(declared.name_file(format_name), period[1], partial(write_period_page, database, period))
         else:
             for group_by, export in exports.items():
-                yield Planned(declared.name_file(format_name, group_by), format_name, export, period[1])
+                yield _plan_table(declared.name_file(format_name, group_by), period[1], export, format_name)
+
+
+def _plan_table(name: str, day: date, export: Export, format_name: TableFormat) -> Planned:
+    def write(path: Path) -> dict[str, object]:
+        write_content(export, path, format_name)
+        columns = {column.name: str(column.type) for column in export.table.schema}
+        return {"format": format_name, **export.info, "columns": columns}
+
+    return Planned(name, day, write)
+
+
+def write_period_page(database: Path, period: tuple[date, date], path: Path) -> dict[str, object]:
+    """Write the page of a period; gives what the manifest tells of it."""
+    rows = write_page(database, path, *period)
+    told = {"format": "html", "report": "page", "first_day": period[0], "last_day": period[1], "time_zone": "UTC"}
+    return {**told, **{f"{name}_rows": count for name, count in rows.items()}, **describe_publication(database)}
 
 
 def find_published_day(database: Path, time_zone: str) -> date:

@@ -10,7 +10,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.exports.contents import Export
 from flows.exports.declared import Declared
 from flows.exports.files import finish_file, swap_in
 
@@ -21,16 +20,15 @@ Entries = dict[str, dict[str, Any]]
 """What the manifest says, by file name."""
 
 
-def describe_file(path: Path, declared: Declared, export: Export) -> dict[str, Any]:
-    """What the manifest says of a file: times in UTC, and Arrow's types of the columns of the (first) sheet."""
+def describe_file(path: Path, declared: Declared, told: Mapping[str, object]) -> dict[str, Any]:
+    """What the manifest says of a file; of what was told of it the times are in UTC."""
     described = {
         "exposure": declared.name,
         "label": declared.label,
         "owner": declared.owner,
         "schedule": declared.settings.schedule,
-        **export.info,
+        **told,
         **find_size(path),
-        "columns": {column.name: str(column.type) for column in export.table.schema},
     }
     return {name: _plain(value) for name, value in described.items()}
 

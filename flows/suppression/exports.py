@@ -8,9 +8,10 @@ from typing import Literal
 
 import duckdb
 
-from flows.exports.contents import Export, describe_publication, write_export
+from flows.exports.contents import Export, write_export
 from flows.exports.csv_file import csv_profile
 from flows.exports.files import replace_file
+from flows.exports.publication import describe_publication
 from flows.keyed_hash import keyed_hash, set_key
 from flows.problems import WrongUsageError
 from flows.settings import Settings

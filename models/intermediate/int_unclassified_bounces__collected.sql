@@ -45,7 +45,7 @@ select
     event_date,
     message_recipient_id,
     recipient,
-    coalesce(provider_of(mx_host, recipient_domain), 'other') as provider,
+    provider,
     text_id,
     reason,
     rule_id,

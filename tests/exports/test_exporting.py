@@ -26,7 +26,7 @@ from tests.exports.hostile import read_csv
 from tests.exports.manifests import check_manifest, read_files, read_manifest
 
 NAMES = [
-    "bounces.xlsx", "bounces_by_from_domain.csv", "bounces_by_from_domain.parquet", "bounces_by_sending_ip.csv",
+    "bounces.html", "bounces.xlsx", "bounces_by_from_domain.csv", "bounces_by_from_domain.parquet", "bounces_by_sending_ip.csv",
     "bounces_by_sending_ip.parquet", "manifest.json", "suppression_list.csv", "suppression_list.parquet",
     "suppression_list.xlsx", "undeliveries.xlsx", "undeliveries_by_from_domain.csv", "undeliveries_by_from_domain.parquet",
     "undeliveries_by_sending_ip.csv", "undeliveries_by_sending_ip.parquet",
@@ -124,7 +124,7 @@ EXPORT = "import sys; from pathlib import Path; from flows.settings import Setti
 
 
 @pytest.mark.parametrize(
-    "place", ["export.written:3", "export.staged", "export.renamed:4", "export.renamed:14", "export.copied:2"]
+    "place", ["export.written:3", "export.staged", "export.renamed:4", "export.renamed:15", "export.copied:2"]
 )
 def test_a_killed_export_leaves_whole_files_and_the_next_ends_it(home, place):
     export_all(home)
@@ -140,7 +140,7 @@ def test_a_killed_export_leaves_whole_files_and_the_next_ends_it(home, place):
         assert left == before  # nothing has been renamed before all is written
     assert (
         left["manifest.json"]
-        == (after if place == "export.copied:2" else before if place != "export.renamed:14" else after)["manifest.json"]
+        == (after if place == "export.copied:2" else before if place != "export.renamed:15" else after)["manifest.json"]
     )
     check_manifest(home.exports)
     check_manifest(home.exports / "dated" / DAY)

@@ -25,7 +25,7 @@ QUERIES = {
         from marts.rpt_bounces_daily as daily left join marts.dim_bounce_texts using (text_id)""",
     "rpt_delivery_daily": """
         unpivot (
-            select * rename (attempt_count as attempt_count) from marts.rpt_delivery_daily
+            select * exclude (provider) from marts.rpt_delivery_daily
         ) on columns('.*_count$') into name count_name value count_value""",
     "ops_sources": """
         select source_name, separate_report_count, unlinked_report_count from marts.ops_sources where separate_report_count > 0""",

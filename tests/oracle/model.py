@@ -132,10 +132,14 @@ def tell(
     stories = gather(logged, expiries)
     join_reports(stories)
     rows = tell_events(stories)
+    parts = [rows.pop("rpt_delivery_daily", Counter())]
     rows |= tell_messages(stories, data_through, rules)
+    parts.append(rows.pop("rpt_delivery_daily", Counter()))
     events = [event for story in stories for event in story.events]
     rows |= tell_lists(events, [*actions], [*opt_outs])
     rows |= tell_sends(events, stories, rows["fct_suppression_events"])
+    # events, non-deliveries and sends to listed addresses meet in one mart
+    rows["rpt_delivery_daily"] = sum([*parts, rows["rpt_delivery_daily"]], Counter())
     return Tale(rows)
 
 
@@ -244,9 +248,9 @@ def tell_events(stories: list[Story]) -> dict[str, Counter[tuple[Any, ...]]]:
                 rows["rpt_delivery_daily"][
                     event.at.date(),
                     entry.source,
-                    entry.campaign,
-                    entry.from_domain,
-                    entry.sending_ip,
+                    event.known("campaign"),
+                    event.known("from_domain"),
+                    event.known("sending_ip"),
                     domain_of(event.recipient),
                     name,
                 ] += 1
@@ -262,8 +266,10 @@ def count_as(event: Event) -> Iterator[str]:
         yield event.event_type
     if event.entry.is_attempt:
         yield "attempt"
-        if event.attempt == 1 and event.event_type != "bounced":
+        if event.attempt == 1:
             yield f"{event.event_type}_first_attempt"
+    if event.is_bounce:
+        yield f"{event.bounce_class}_bounce"
 
 
 def tell_messages(
@@ -337,6 +343,9 @@ def tell_messages(
             rows["fct_non_deliveries"][*who, cause, at, *why] += 1
             rows["rpt_undeliveries_daily"][
                 at.date(), who[0], who[6], who[4], who[5], domain_of(story.recipient), cause, why[2], why[1], why[0]
+            ] += 1
+            rows["rpt_delivery_daily"][
+                at.date(), who[0], who[6], who[4], who[5], domain_of(story.recipient), "undelivered"
             ] += 1
     return dict(rows)
 
@@ -479,6 +488,7 @@ def tell_sends(
         else:
             stays[address][-1] = (stays[address][-1][0], at)
     rows: Counter[tuple[Any, ...]] = Counter()
+    daily: Counter[tuple[Any, ...]] = Counter()
     for story in stories:
         told = [*(event for event in story.events if event.message is None), *story.reports]
         for event in story.events:
@@ -494,4 +504,8 @@ def tell_sends(
                         at,
                         is_in_flight,
                     ] += 1
-    return {"fct_suppressed_sends": rows}
+                    daily[
+                        event.at.date(), event.entry.source, event.entry.campaign, event.entry.from_domain,
+                        event.entry.sending_ip, domain_of(event.recipient), "suppressed_send",
+                    ] += 1  # fmt: skip
+    return {"fct_suppressed_sends": rows, "rpt_delivery_daily": daily}

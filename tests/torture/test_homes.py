@@ -316,11 +316,11 @@ def test_a_client_that_may_write_stops_neither_publication_nor_exports_nor_statu
 ) -> None:
     with pytest.raises(duckdb.IOException, match="lock"):
         duckdb.connect(home.published_database, read_only=True)
-    assert len(export_all(home)) == 14
+    assert len(export_all(home)) == 15
     assert not list(home.state.glob("*.copy.*"))
     publish.publish(home)
     with open_in_client(home.published_database, "write", "select 1") as second:
-        assert len(export_all(home)) == 14
+        assert len(export_all(home)) == 15
         second.kill()
     assert client.poll() is None
     assert marts.read(home.published_database, "select count(*) from marts.fct_bounces") != [(0,)]

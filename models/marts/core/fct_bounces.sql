@@ -21,6 +21,7 @@ select
     events.attempt_number,
     events.recipient,
     events.recipient_domain,
+    events.provider,
     coalesce(links.envelope_sender, events.envelope_sender) as envelope_sender,
     coalesce(links.from_domain, events.from_domain) as from_domain,
     coalesce(links.sending_ip, events.sending_ip) as sending_ip,

@@ -15,6 +15,21 @@ replies as (
 
 judgements as (
     select * from {{ ref('int_bounce_texts__judged') }}
+),
+
+-- servers repeat: the patterns see each once
+servers as (
+    select distinct
+        mx_host,
+        {{ address_domain('recipient') }} as recipient_domain
+    from completed
+),
+
+providers as (
+    select
+        *,
+        coalesce(provider_of(mx_host, recipient_domain), 'other') as provider
+    from servers
 )
 
 select
@@ -32,6 +47,7 @@ select
     cast(completed.attempt_number as integer) as attempt_number,
     completed.recipient,
     {{ address_domain('completed.recipient') }} as recipient_domain,
+    providers.provider,
     completed.envelope_sender,
     completed.from_domain,
     completed.sending_ip,
@@ -58,3 +74,7 @@ select
 from completed
 left join replies on completed.event_id = replies.event_id
 left join judgements on replies.judgement_id = judgements.judgement_id
+left join providers
+    on
+        {{ address_domain('completed.recipient') }} is not distinct from providers.recipient_domain
+        and completed.mx_host is not distinct from providers.mx_host

@@ -6,6 +6,7 @@ select
     message_id,
     recipient,
     recipient_domain,
+    provider,
     envelope_sender,
     from_domain,
     sending_ip,

@@ -29,6 +29,7 @@ select
     attempts.message_recipient_id,
     attempts.recipient,
     attempts.recipient_domain,
+    attempts.provider,
     attempts.from_domain,
     attempts.sending_ip,
     attempts.campaign_id,

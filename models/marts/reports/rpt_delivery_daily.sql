@@ -1,10 +1,10 @@
-{{ config(
-    materialized='incremental',
-    incremental_strategy='replace_touched',
-    touched={'column': 'event_date', 'model': 'int_event_dates__touched'},
-) }}
+-- What is counted anew as a whole stands beside the counts of touched days: time alone, or the list, can change it.
 
-with counted as (
+with events as (
+    select * from {{ ref('int_delivery_events__counted') }}
+),
+
+bounces as (
     select
         event_date,
         source_name,
@@ -12,24 +12,61 @@ with counted as (
         from_domain,
         sending_ip,
         recipient_domain,
-        count(*) filter (event_type = 'injected') as injected_count,
-        count(*) filter (is_attempt) as attempt_count,
-        count(*) filter (event_type = 'delivered') as delivered_count,
-        count(*) filter (event_type = 'delivered' and attempt_number = 1) as delivered_first_attempt_count,
-        count(*) filter (event_type = 'deferred' and is_attempt) as deferred_count,
-        count(*) filter (event_type = 'deferred' and attempt_number = 1) as deferred_first_attempt_count,
-        count(*) filter (event_type = 'bounced') as bounced_count,
-        count(*) filter (event_type = 'expired') as expired_count,
-        count(*) filter (event_type = 'dropped') as dropped_count,
-        count(*) filter (event_type = 'out_of_band_bounce') as out_of_band_bounce_count,
-        count(*) filter (event_type = 'complaint') as complaint_count
-    from {{ ref('fct_delivery_events') }}
-    where event_date in (select event_date from {{ ref('int_event_dates__touched') }})
+        provider,
+        sum(bounce_count) filter (bounce_class = 'soft') as soft_bounce_count,
+        sum(bounce_count) filter (bounce_class = 'hard') as hard_bounce_count
+    from {{ ref('rpt_bounces_daily') }}
     group by all
+),
+
+undeliveries as (
+    select
+        undelivered_date as event_date,
+        source_name,
+        campaign_id,
+        from_domain,
+        sending_ip,
+        recipient_domain,
+        provider,
+        sum(undelivery_count) as undelivered_count
+    from {{ ref('rpt_undeliveries_daily') }}
+    group by all
+),
+
+suppressed_sends as (
+    select
+        event_date,
+        source_name,
+        campaign_id,
+        from_domain,
+        sending_ip,
+        recipient_domain,
+        provider,
+        count(*) as suppressed_send_count
+    from {{ ref('fct_suppressed_sends') }}
+    group by all
+    union all
+    select
+        retained.event_date,
+        retained.source_name,
+        retained.campaign_id,
+        retained.from_domain,
+        retained.sending_ip,
+        retained.recipient_domain,
+        {{ retained_provider('retained') }} as provider,
+        retained.suppressed_send_count
+    from {{ source('landing', 'retained_delivery_counts') }} as retained
+    where retained.suppressed_send_count > 0
+),
+
+counted as (
+    select * from events
     union all by name
-    -- what is retained of events that have gone
-    select * from {{ source('landing', 'retained_delivery_counts') }}
-    where event_date in (select event_date from {{ ref('int_event_dates__touched') }})
+    select * from bounces
+    union all by name
+    select * from undeliveries
+    union all by name
+    select * from suppressed_sends
 )
 
 select
@@ -39,16 +76,22 @@ select
     from_domain,
     sending_ip,
     recipient_domain,
-    cast(sum(injected_count) as bigint) as injected_count,
-    cast(sum(attempt_count) as bigint) as attempt_count,
-    cast(sum(delivered_count) as bigint) as delivered_count,
-    cast(sum(delivered_first_attempt_count) as bigint) as delivered_first_attempt_count,
-    cast(sum(deferred_count) as bigint) as deferred_count,
-    cast(sum(deferred_first_attempt_count) as bigint) as deferred_first_attempt_count,
-    cast(sum(bounced_count) as bigint) as bounced_count,
-    cast(sum(expired_count) as bigint) as expired_count,
-    cast(sum(dropped_count) as bigint) as dropped_count,
-    cast(sum(out_of_band_bounce_count) as bigint) as out_of_band_bounce_count,
-    cast(sum(complaint_count) as bigint) as complaint_count
+    provider,
+    cast(coalesce(sum(injected_count), 0) as bigint) as injected_count,
+    cast(coalesce(sum(attempt_count), 0) as bigint) as attempt_count,
+    cast(coalesce(sum(delivered_count), 0) as bigint) as delivered_count,
+    cast(coalesce(sum(delivered_first_attempt_count), 0) as bigint) as delivered_first_attempt_count,
+    cast(coalesce(sum(deferred_count), 0) as bigint) as deferred_count,
+    cast(coalesce(sum(deferred_first_attempt_count), 0) as bigint) as deferred_first_attempt_count,
+    cast(coalesce(sum(bounced_count), 0) as bigint) as bounced_count,
+    cast(coalesce(sum(bounced_first_attempt_count), 0) as bigint) as bounced_first_attempt_count,
+    cast(coalesce(sum(expired_count), 0) as bigint) as expired_count,
+    cast(coalesce(sum(dropped_count), 0) as bigint) as dropped_count,
+    cast(coalesce(sum(out_of_band_bounce_count), 0) as bigint) as out_of_band_bounce_count,
+    cast(coalesce(sum(complaint_count), 0) as bigint) as complaint_count,
+    cast(coalesce(sum(soft_bounce_count), 0) as bigint) as soft_bounce_count,
+    cast(coalesce(sum(hard_bounce_count), 0) as bigint) as hard_bounce_count,
+    cast(coalesce(sum(undelivered_count), 0) as bigint) as undelivered_count,
+    cast(coalesce(sum(suppressed_send_count), 0) as bigint) as suppressed_send_count
 from counted
 group by all
