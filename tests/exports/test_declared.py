@@ -119,6 +119,8 @@ def test_a_time_zone_has_days_of_its_own(home):
         ({"config": {"meta": {"export": {"report": "bounces", "time_zone": "Middle/Earth"}}}}, "Middle/Earth"),
         ({"config": {"meta": {"export": {"report": "suppression_list", "days": 3}}}}, "has no days"),
         ({"config": {"meta": {"export": {"report": "bounces", "destinations": "landing"}}}}, "lies in the home"),
+        ({"config": {"meta": {"export": {"report": "bounces", "formats": "html", "campaign": "x"}}}}, "html goes with"),
+        ({"config": {"meta": {"export": {"report": "undeliveries", "formats": ["html"]}}}}, "html goes with"),
         ({"config": {"meta": {"export": "bounces"}}}, "export:"),
         ({"config": {"meta": {}}}, "has nothing under config: meta: export:"),
         ({"config": ["meta"]}, "`config` and `owner`"),

@@ -13,8 +13,11 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from published_database import Bounce, make_published
+from published_database import Bounce, Suppressed, make_published
 
+from flows.erasure.erase import rewrite_copies
+from flows.erasure.patterns import Target
+from flows.erasure.places import find_places
 from flows.exports import dated, exporting
 from flows.exports.contents import Export, write_export
 from flows.exports.exporting import export_all
@@ -208,6 +211,30 @@ def test_copies_go_with_the_messages_that_retention_drops(home):
     assert len(list(folder.iterdir())) == 2
     export_all(Settings(home=home.root, report_days=30, dated_exports_days=30, retention_days=38))
     assert [path.name for path in folder.iterdir()] == [today.isoformat()]
+
+
+def test_an_erasure_reaches_what_is_packed_in_a_page_and_copies_of_all_kinds(home):
+    reply = "451 <bob@mail.example> is over quota"
+    make_published(
+        home.published_database,
+        [Bounce(datetime(2026, 3, 5), bounce_text="451 <EMAIL> is over quota")],
+        suppressed=[Suppressed("bob@mail.example")],
+        samples={"451 <EMAIL> is over quota": reply},
+    )
+    export_all(home)
+    folder = home.exports / "dated" / DAY
+    targets = [Target("bob@mail.example", f"erased-{'0f' * 16}@mail.example")]
+    named = {place.path for place in find_places(home, targets)}
+    told = {path.name for path in named if path.parent == folder}
+    assert told == set(NAMES) - {"manifest.json"} - {name for name in NAMES if name.startswith("undeliveries")}
+    assert b"bob@mail.example" not in (folder / "bounces.html").read_bytes()  # as it lies
+    rewrite_copies(home, named, targets)
+    check_manifest(folder)
+    assert {place.path.parent for place in find_places(home, targets)} == {home.exports, home.root}
+    left = {path.name for path in folder.iterdir()}
+    assert told - left == {"bounces.html", "bounces.xlsx", "suppression_list.xlsx"}
+    assert b"erased-" in (folder / "suppression_list.csv").read_bytes()
+    assert (home.exports / "suppression_list.csv").read_bytes().count(b"bob@mail.example") == 1
 
 
 def test_a_manifest_of_copies_tells_what_is_left(home):
