@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable
 
-from flows.exports import export_all
-
 from flows import landing
 from flows.build import build
+from flows.exports.exporting import export_all
 from flows.publish import publish
 from flows.settings import Settings
 

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from flows import landing, rules
+from flows import landing, progress, rules
 from flows.batch import find_kept, show_batch, show_retained
+from flows.dbt_child import PROGRESS_NAME
 from flows.dbt_project import find_project_directory
 from flows.erasure.late import erase_late
 from flows.failpoints import failpoint
@@ -33,6 +36,10 @@ from flows.work_state import (
 
 SAMPLE_ROWS = 10
 """Rows shown of a data test that failed; of a table's `rules`, one for each that is broken."""
+
+
+LOOK_SECONDS = 0.25
+"""How often it is looked how far dbt is."""
 
 
 class BuildFailed(ActionableError):  # noqa: N818 (reads as the event it is)
@@ -149,7 +156,8 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
     target = settings.state / "dbt"
     target.mkdir(parents=True, exist_ok=True)
     results_file = target / "results.json"
-    results_file.unlink(missing_ok=True)
+    for old in (results_file, results_file.with_name(PROGRESS_NAME)):
+        old.unlink(missing_ok=True)
     project = find_project_directory()
     variables = {
         **settings.suppression_variables,
@@ -184,7 +192,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
             command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
         ) as process,
     ):
-        exit_code = process.wait()
+        exit_code = _follow(process, results_file.with_name(PROGRESS_NAME))
     action = f"see {log}, or run again with --verbose; nothing was published"
     output_text = said.read_text(errors="replace")
     if exit_code < 0:
@@ -199,6 +207,18 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         raise BuildFailed(f"dbt did not run: {mask_addresses(found['error'])}", action, output_text)
     results: list[dict[str, Any]] = found["results"]
     return results
+
+
+def _follow(process: "subprocess.Popen[bytes]", noted: Path) -> int:
+    """Wait for dbt, and tell of the nodes that it has come through; gives its exit code."""
+    with progress.follow("Building", "steps"):
+        while True:
+            try:
+                return process.wait(timeout=LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                with suppress(OSError, ValueError):
+                    done, total = noted.read_text(encoding="ascii").split()
+                    progress.set_done(int(done), int(total))
 
 
 def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> BuildFailed:

@@ -3,18 +3,18 @@
 import json
 import sys
 import traceback
-from datetime import date, datetime
-from enum import StrEnum
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from flows import __version__
-from flows.cli_options import HomeOption, print_csv
+from flows.classify_cli import classify
+from flows.cli_options import HomeOption, to_json
 from flows.cli_options import make_settings as _make_settings
 from flows.cli_options import say as _say
-from flows.privacy_cli import erase
+from flows.privacy_cli import erase, retention
 from flows.problems import (
     ActionableError,
     CannotWriteError,
@@ -23,14 +23,11 @@ from flows.problems import (
     mask_addresses,
     remedy_of,
 )
+from flows.report_cli import print_report, report
 from flows.suppression_cli import suppression_app
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from flows.compare import Comparison
     from flows.daily import RunResult
-    from flows.report import Selection
     from flows.settings import Settings
 
 EXIT_CODES = """
@@ -59,45 +56,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(suppression_app, name="suppression")
-app.command()(erase)
-
-
-class Grouping(StrEnum):
-    """Values of `--group-by`."""
-
-    from_domain = "from_domain"
-    sending_ip = "sending_ip"
-
-
-class BounceClass(StrEnum):
-    """Values of `--class`."""
-
-    soft = "soft"
-    hard = "hard"
-    all = "all"
-
-
-class JudgementFormat(StrEnum):
-    """Values of `--format` of `classify`."""
-
-    jsonl = "jsonl"
-    table = "table"
-
-
-class ReportFormat(StrEnum):
-    """Values of `--format`."""
-
-    table = "table"
-    csv = "csv"
-    xlsx = "xlsx"
-    parquet = "parquet"
 
 
 InboxOption = Annotated[
     Path | None,
     typer.Option("--inbox", help="Read raw logs from this folder instead of <home>/inbox.", show_default=False),
 ]
-DayOption = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], show_default=False)]
 
 
 @app.callback(invoke_without_command=True)
@@ -120,6 +84,7 @@ def run(
     """Land what is new in the inbox, build, test, publish and export; end with the bounces report."""
     from flows.lock import check_lock, find_active_run
     from flows.prefect_server import set_environment, use_server
+    from flows.progress import show_progress
     from flows.room import check_room, find_shortage
 
     settings = _make_settings(home, inbox_directory=inbox)
@@ -133,14 +98,15 @@ def run(
         with use_server(settings):
             from flows.daily import daily
 
-            result = daily(
-                home=settings.root,
-                full_refresh=full_refresh,
-                report_days=settings.report_days,
-                suppression_policy=settings.suppression_policy,
-                inbox=settings.inbox,
-                wait=wait,
-            )
+            with show_progress():
+                result = daily(
+                    home=settings.root,
+                    full_refresh=full_refresh,
+                    report_days=settings.report_days,
+                    suppression_policy=settings.suppression_policy,
+                    inbox=settings.inbox,
+                    wait=wait,
+                )
     except Exception as error:
         # Prefect's server fails in ways of its own, or does not start, when its database cannot be written
         is_vague = type(error) is ActionableError or not isinstance(error, ActionableError)
@@ -154,8 +120,7 @@ def run(
 
 
 def _print_run(settings: "Settings", result: "RunResult") -> None:
-    from flows.export import hold_readable
-    from flows.report import Selection, choose_period, open_published
+    from flows.report import Selection, choose_period, hold_readable, open_published
     from flows.report import report as make_report
     from flows.restatements import count_restated
     from flows.tables import show_plainly
@@ -198,8 +163,8 @@ def _print_run(settings: "Settings", result: "RunResult") -> None:
         print(f"Exported  {len(result.exports)} files to {show_plainly(str(settings.exports))}\n")
         first_day, last_day = choose_period(database, first_day=None, last_day=None, days=settings.report_days)
         selection = Selection(first_day, last_day)
-        table = make_report(database, selection)
-    _print_report(selection, table, limit=TABLE_ROWS)
+        table = make_report(database, selection, with_days=True)
+    print_report(selection, table, limit=TABLE_ROWS)
 
 
 def _describe_restated(figures: int, days: int) -> str:
@@ -208,135 +173,8 @@ def _describe_restated(figures: int, days: int) -> str:
     return f"{figures:,} figures of {days:,} days that were published before: marts.ops_restatements"
 
 
-def _print_report(selection: "Selection", table: "pa.Table", *, limit: int | None = None) -> None:
-    import pyarrow.compute as pc
-
-    from flows.tables import make_console, print_table
-
-    # a whole message is too long for a line, and a class that all rows share is in the title
-    shown = table.drop_columns(["sample_message", *(["bounce_class"] if selection.bounce_class != "all" else [])])
-    console = make_console()
-    print_table(
-        console,
-        shown.column_names,
-        (list(row.values()) for row in shown.slice(0, limit).to_pylist()),
-        title=selection.describe(),
-        numeric=["amount"],
-    )
-    total = pc.sum(table.column("amount")).as_py() or 0
-    rows = f"{min(limit or table.num_rows, table.num_rows):,} of {table.num_rows:,} rows"
-    console.print(f"{total:,} {selection.subject} in all; {rows} shown")
-
-
-@app.command()
-def report(
-    home: HomeOption = None,
-    first: Annotated[
-        datetime | None,
-        typer.Option(
-            "--from",
-            formats=["%Y-%m-%d"],
-            help="First day, inclusive. Default: 30 days up to --to.",
-            show_default=False,
-        ),
-    ] = None,
-    last: Annotated[
-        datetime | None,
-        typer.Option(
-            "--to",
-            formats=["%Y-%m-%d"],
-            help="Last day, inclusive. Default: the newest day with data.",
-            show_default=False,
-        ),
-    ] = None,
-    campaign: Annotated[
-        str | None, typer.Option(help="Only this campaign. Default: all campaigns.", show_default=False)
-    ] = None,
-    group_by: Annotated[Grouping, typer.Option(help="What the rows are grouped by.")] = Grouping.from_domain,
-    bounce_class: Annotated[
-        BounceClass | None,
-        typer.Option("--class", help="Which bounces. Default: soft; with --undeliveries all.", show_default=False),
-    ] = None,
-    undeliveries: Annotated[
-        bool, typer.Option("--undeliveries", help="Count what finally did not arrive, with its cause.")
-    ] = False,
-    time_zone: Annotated[str, typer.Option(help="IANA name of the zone whose days are meant.")] = "UTC",
-    output_format: Annotated[
-        ReportFormat | None,
-        typer.Option("--format", help="Default: by the ending of --out, else a table.", show_default=False),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write. CSV without it goes to standard output.", show_default=False)
-    ] = None,
-    is_excel_safe: Annotated[
-        bool,
-        typer.Option(
-            "--excel-safe/--plain",
-            help="CSV for spreadsheets, where text that would be taken for a formula begins with an apostrophe, and the"
-            " file with a byte order mark; or the exact text, for machines.",
-        ),
-    ] = True,
-) -> None:
-    """Count bounces, or undeliveries, by From domain or sending IP, recipient domain and bounce text."""
-    from flows.export import make_report_export, write_export
-    from flows.report import Selection, choose_period, find_campaigns, has_campaign
-
-    settings = _make_settings(home)
-    database = settings.published_database
-    chosen_format = _choose_format(output_format, out)
-    first_day, last_day = choose_period(
-        database,
-        first_day=_to_day(first),
-        last_day=_to_day(last),
-        days=settings.report_days,
-        time_zone=time_zone,
-    )
-    default_class = BounceClass.all if undeliveries else BounceClass.soft
-    selection = Selection(
-        first_day,
-        last_day,
-        campaign=campaign,
-        group_by=group_by.value,
-        bounce_class=(bounce_class or default_class).value,
-        is_undeliveries=undeliveries,
-        time_zone=time_zone,
-    )
-    export = make_report_export(database, selection, name=selection.subject, excel_safe=is_excel_safe)
-    if chosen_format is ReportFormat.table:
-        _print_report(selection, export.table)
-    elif out is None:
-        print_csv(export.table, excel_safe=is_excel_safe)
-    else:
-        write_export(export, out, chosen_format.value)
-        _say(f"wrote {export.table.num_rows:,} rows to {out}")
-    if export.table.num_rows == 0:
-        _say(f"no {selection.describe()}: the report is empty")
-        if campaign is not None and not has_campaign(database, campaign):
-            known = ", ".join(repr(name) for name in find_campaigns(database)) or "none"
-            _say(f"no campaign is called {campaign!r}; campaigns with most bounces: {known}")
-
-
-def _to_day(moment: datetime | None) -> date | None:
-    return moment.date() if moment else None
-
-
-def _choose_format(output_format: ReportFormat | None, out: Path | None) -> ReportFormat:
-    if output_format is None:
-        if out is None:
-            return ReportFormat.table
-        try:
-            output_format = ReportFormat(out.suffix.removeprefix(".").lower())
-        except ValueError:
-            raise WrongUsageError(
-                f"the ending of {out} names no format", "give --format csv, xlsx or parquet, or such an ending"
-            ) from None
-    if output_format is ReportFormat.table and out is not None:
-        raise WrongUsageError("a table is for the terminal, not for --out", "give --format csv, xlsx or parquet")
-    if output_format in (ReportFormat.xlsx, ReportFormat.parquet) and out is None:
-        raise WrongUsageError(f"--format {output_format.value} needs a file", "say where with --out FILE")
-    if out is not None and out.is_dir():
-        raise WrongUsageError(f"{out} is a folder", "give --out the name of a file")
-    return output_format
+for command in (report, classify, retention, erase):
+    app.command()(command)
 
 
 @app.command()
@@ -353,7 +191,7 @@ def status(
 
     found = find_status(_make_settings(home, inbox_directory=inbox))
     if as_json:
-        print(json.dumps(asdict(found), indent=2, default=_to_json))
+        print(json.dumps(asdict(found), indent=2, default=to_json))
         return
     console = make_console()
     published = found.published
@@ -391,57 +229,6 @@ def status(
         console.print("No source has data, and the inbox is empty.")
 
 
-def _to_json(value: object) -> str:
-    return f"{value.isoformat()}Z" if isinstance(value, datetime) else str(value)
-
-
-@app.command()
-def retention(
-    home: HomeOption = None,
-    days: Annotated[
-        int | None,
-        typer.Option(min=1, help="Days to keep. Default: BOUNCEHOUSE_RETENTION_DAYS.", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
-) -> None:
-    """Show what the next run would drop for its age. Changes nothing: the runs drop it, for good."""
-    from dataclasses import asdict
-
-    from flows.lock import hold_lock
-    from flows.retention import preview
-    from flows.tables import make_console, print_table
-
-    settings = _make_settings(home)
-    kept_days = days or settings.retention_days
-    if not kept_days:
-        raise WrongUsageError(
-            "everything is kept for ever: BOUNCEHOUSE_RETENTION_DAYS is not set",
-            "give --days to see what a retention period would drop",
-        )
-    with hold_lock(settings):
-        plan = preview(settings, kept_days)
-    if as_json:
-        print(json.dumps(asdict(plan), indent=2, default=_to_json))
-        return
-    console = make_console()
-    verb = (
-        "drops" if kept_days == settings.retention_days else f"would drop, with BOUNCEHOUSE_RETENTION_DAYS={kept_days},"
-    )
-    console.print(f"The next run {verb} what ended before {plan.cutoff:%Y-%m-%d} (UTC).")
-    rows = [asdict(source) for source in plan.sources]
-    if not rows:
-        console.print("That is nothing.")
-        return
-    headers = list(rows[0])
-    numeric = [name.replace("_", " ") for name in headers if not name.endswith(("_name", "_at"))]
-    print_table(
-        console,
-        [name.removesuffix("_at").replace("_", " ") for name in headers],
-        ([row[name] for name in headers] for row in rows),
-        numeric=numeric,
-    )
-
-
 @app.command()
 def serve(
     home: HomeOption = None,
@@ -458,65 +245,6 @@ def serve(
 
         _say(f"Prefect's API: {address}; stop with Ctrl-C")
         serve_daily(settings, cron=cron)
-
-
-@app.command()
-def classify(
-    file: Annotated[
-        Path | None,
-        typer.Argument(help="Replies, one a line; - or nothing is standard input.", show_default=False),
-    ] = None,
-    output_format: Annotated[
-        JudgementFormat, typer.Option("--format", help="JSON lines for programs, a table for people.")
-    ] = JudgementFormat.jsonl,
-    compare: Annotated[
-        Path | None,
-        typer.Option(
-            help="An older bounce_rules.csv: tell which texts change their reason from it to the rules in force. Of"
-            " FILE, if one is given (- is standard input), else of all that is published, and then also which addresses"
-            " would come on the suppression list or leave it under policy `recipient`.",
-            show_default=False,
-        ),
-    ] = None,
-    home: HomeOption = None,
-) -> None:
-    """Tell what the rules say of SMTP replies: the reason, the rule, and whether policy `recipient` would suppress.
-
-    Input is plain lines, or JSON lines of "text" with "id" and "mx_host" if you have them, in UTF-8.
-    """
-    from contextlib import nullcontext
-
-    from flows.classify import classify as judge
-    from flows.dbt_project import find_project_directory
-
-    project, target = find_project_directory(), sys.stdout.buffer
-    if compare is not None and file is None:
-        from flows.compare import compare_published
-
-        database = _make_settings(home).published_database
-        _say(_describe_comparison(compare_published(database, target, project, compare, output_format.value)))
-        return
-    try:
-        opened = nullcontext(sys.stdin.buffer) if file in (None, Path("-")) else file.open("rb")  # type: ignore[union-attr]
-    except OSError as error:
-        raise WrongUsageError(f"cannot read {file}: {error.strerror}", "give a file of replies, one a line") from error
-    with opened as source:
-        if compare is None:
-            judge(source, target, project, output_format.value)
-        else:
-            from flows.compare import compare_replies
-
-            _say(_describe_comparison(compare_replies(source, target, project, compare, output_format.value)))
-
-
-def _describe_comparison(comparison: "Comparison") -> str:
-    said = f"{comparison.changed_texts:,} of {comparison.texts:,} texts change their reason"
-    if comparison.entering is None:
-        return f"{said}, of {comparison.changed_events:,} replies"
-    return (
-        f"{said}, of {comparison.changed_events:,} events; under policy recipient {comparison.entering:,} addresses"
-        f" would come on the suppression list, {comparison.leaving:,} would leave it"
-    )
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +65,7 @@ def print_csv(table: "pa.Table", **options: Any) -> None:
     """Write CSV to standard output: as it is, or where that is a terminal with nothing in it that could act."""
     from io import BytesIO
 
-    from flows.export import write_csv
+    from flows.exports.csv_file import write_csv
     from flows.tables import show_plainly
 
     if not sys.stdout.isatty():
@@ -74,3 +75,8 @@ def print_csv(table: "pa.Table", **options: Any) -> None:
     write_csv(table, written, **options)
     text = written.getvalue().decode("utf-8-sig").replace("\r\n", "\n")
     print(show_plainly(text, keep_lines=True), end="")
+
+
+def to_json(value: object) -> str:
+    """What JSON has no form for: times are UTC and say so."""
+    return f"{value.isoformat()}Z" if isinstance(value, datetime) else str(value)

@@ -23,9 +23,10 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.types.entrypoint import EntrypointType
 from pydantic import Field
 
-from flows import retention
+from flows import progress, retention
 from flows.build import BuildResult, build
-from flows.export import export_all, hold_readable
+from flows.exports.declared import FILE_NAME, read_own
+from flows.exports.exporting import export_all
 from flows.landing import (
     Arrival,
     Arrivals,
@@ -40,7 +41,7 @@ from flows.landing import (
 from flows.lock import hold_lock
 from flows.problems import CANNOT_WRITE, ActionableError, NotExportedError, WrongUsageError, mask_addresses
 from flows.publish import publish, published_build_id
-from flows.report import Selection, choose_period, report
+from flows.report import Selection, choose_period, hold_readable, report
 from flows.settings import Settings
 from flows.tables import escape_markdown, make_markdown_table
 from flows.work_state import find_build_id
@@ -175,7 +176,9 @@ def daily(
     with hold_lock(settings, wait=wait):
         with step("look into the inbox"):
             arrivals = look_into_inbox(settings)
-        with step("land"):
+        with step(f"read {FILE_NAME}"):
+            read_own(settings)
+        with step("land"), progress.follow("Landing", "bytes", sum(each.file_bytes for each in arrivals.files)):
             outcomes = [
                 (arrival, outcome)
                 for batch in make_batches(arrivals.files)

@@ -29,7 +29,9 @@ NAMES = (
     "publish.written",
     "publish.renamed",
     "export.written",  # one of the files, under its temporary name
+    "export.staged",  # all of them, and none has taken its place
     "export.renamed",
+    "export.copied",  # one of the dated copies
     "actions.opened",
     "actions.written",
     "actions.import_written",  # under its temporary name

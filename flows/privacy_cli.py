@@ -1,10 +1,11 @@
 """The commands of privacy. Imports that take time are made inside them, as in flows/cli.py."""
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli_options import HomeOption, make_settings, say
+from flows.cli_options import HomeOption, make_settings, say, to_json
 from flows.problems import WrongUsageError
 
 if TYPE_CHECKING:
@@ -55,3 +56,49 @@ def show_places(settings: "Settings", places: "list[Place]") -> None:
         say(f"  {place.path.relative_to(settings.root)}: {place.count:,}")
     if len(places) > PLACES_SHOWN:
         say(f"  and {len(places) - PLACES_SHOWN:,} more")
+
+
+def retention(
+    home: HomeOption = None,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Days to keep. Default: BOUNCEHOUSE_RETENTION_DAYS.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Show what the next run would drop for its age. Changes nothing: the runs drop it, for good."""
+    from dataclasses import asdict
+
+    from flows.lock import hold_lock
+    from flows.retention import preview
+    from flows.tables import make_console, print_table
+
+    settings = make_settings(home)
+    kept_days = days or settings.retention_days
+    if not kept_days:
+        raise WrongUsageError(
+            "everything is kept for ever: BOUNCEHOUSE_RETENTION_DAYS is not set",
+            "give --days to see what a retention period would drop",
+        )
+    with hold_lock(settings):
+        plan = preview(settings, kept_days)
+    if as_json:
+        print(json.dumps(asdict(plan), indent=2, default=to_json))
+        return
+    console = make_console()
+    verb = (
+        "drops" if kept_days == settings.retention_days else f"would drop, with BOUNCEHOUSE_RETENTION_DAYS={kept_days},"
+    )
+    console.print(f"The next run {verb} what ended before {plan.cutoff:%Y-%m-%d} (UTC).")
+    rows = [asdict(source) for source in plan.sources]
+    if not rows:
+        console.print("That is nothing.")
+        return
+    headers = list(rows[0])
+    numeric = [name.replace("_", " ") for name in headers if not name.endswith(("_name", "_at"))]
+    print_table(
+        console,
+        [name.removesuffix("_at").replace("_", " ") for name in headers],
+        ([row[name] for name in headers] for row in rows),
+        numeric=numeric,
+    )

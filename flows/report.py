@@ -3,6 +3,7 @@
 Both are exact: the amounts of a report add up to the rows of the facts that its settings select.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from flows.problems import ActionableError, WrongUsageError
+from flows.settings import Settings
 from flows.sql import text
 
 Grouping = Literal["from_domain", "sending_ip"]
@@ -63,6 +65,11 @@ class Selection:
         find_time_zone(self.time_zone)
 
     @property
+    def days(self) -> int:
+        """How many days the period has."""
+        return (self.last_day - self.first_day).days + 1
+
+    @property
     def subject(self) -> str:
         """What the amounts count."""
         return "undeliveries" if self.is_undeliveries else "bounces"
@@ -101,6 +108,29 @@ def open_published(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from error
     with connection:
         yield connection
+
+
+@contextmanager
+def hold_readable(settings: Settings) -> Iterator[Path]:
+    """Give the published database, or a copy of it while a client has it open for writing and locks out all others.
+
+    As long as the block runs no client can open it for writing.
+    """
+    database = settings.published_database
+    try:
+        held = duckdb.connect(database, read_only=True)
+    except duckdb.Error as error:
+        if "Could not set lock" not in str(error):
+            raise
+        copy = settings.state / f"{database.stem}.copy{database.suffix}"
+        shutil.copyfile(database, copy)
+        try:
+            yield copy
+        finally:
+            copy.unlink()
+        return
+    with held:
+        yield database
 
 
 def choose_period(
@@ -159,50 +189,24 @@ def has_campaign(database: Path, campaign: str) -> bool:
     return bool(row and row[0])
 
 
-def report(database: Path, selection: Selection) -> pa.Table:
+def report(database: Path, selection: Selection, *, with_days: bool = False) -> pa.Table:
     """Count the selection in the published database, largest first, in an order that is total.
 
     Columns: `from_domain` or `sending_ip`, `recipient_domain`, `cause` (undeliveries only), `bounce_class`,
-    `bounce_text` (masked), `description`, `reason`, `amount` (bigint), `sample_message` (one whole original reply).
-    A non-delivery without any reply has nulls from `bounce_class` to `reason`.
-
-    In UTC the daily mart is read. The days of another time zone are not its days, so the facts are read then, between
-    the instants of the period's local midnights; that keeps days of 23 and 25 hours right. `ActionableError` where
-    retention has dropped facts of that period.
+    `bounce_text` (masked), `description`, `reason`, `amount` (bigint), `sample_message` (one whole original reply) and,
+    `with_days`, `amounts_by_day` (a map from the day's number, 0 the first, of the days that have any). A non-delivery
+    without any reply has nulls from `bounce_class` to `reason`.
     """
     cause = "cause," if selection.is_undeliveries else ""
-    parameters: dict[str, object] = {"campaign": selection.campaign, "bounce_class": selection.bounce_class}
-    if selection.time_zone == "UTC":
-        source = "rpt_undeliveries_daily" if selection.is_undeliveries else "rpt_bounces_daily"
-        amount = "sum(undelivery_count)" if selection.is_undeliveries else "sum(bounce_count)"
-        day = "undelivered_date" if selection.is_undeliveries else "event_date"
-        period = f"{day} between $first_day and $last_day"
-        parameters |= {"first_day": selection.first_day, "last_day": selection.last_day}
-    else:
-        source = "fct_non_deliveries" if selection.is_undeliveries else "fct_bounces"
-        amount = "count(*)"
-        moment = "undelivered_at" if selection.is_undeliveries else "event_at"
-        period = f"{moment} >= $starts_at and {moment} < $ends_at"
-        starts_at, ends_at = find_instants(selection)
-        parameters |= {"starts_at": starts_at, "ends_at": ends_at}
-        check_facts_are_kept(database, starts_at)
-    with open_published(database) as connection:
+    with open_selected(database, selection) as connection:
         table: pa.Table = connection.execute(
             f"""
             with counted as (
                 select
-                    coalesce({selection.group_by}, {text(NOT_LOGGED)}) as {selection.group_by},
-                    coalesce(recipient_domain, {text(NOT_LOGGED)}) as recipient_domain,
-                    {cause}
-                    bounce_class,
-                    text_id,
-                    reason,
-                    {amount}::bigint as amount,
-                from marts.{source}
-                where
-                    {period}
-                    and ($campaign::varchar is null or campaign_id = $campaign)
-                    and ($bounce_class = 'all' or bounce_class = $bounce_class)
+                    * exclude (day_number, amount),
+                    sum(amount)::bigint as amount,
+                    {"map_from_entries(list((day_number, amount))) as amounts_by_day," if with_days else ""}
+                from selected
                 group by all
             )
 
@@ -216,6 +220,7 @@ def report(database: Path, selection: Selection) -> pa.Table:
                 counted.reason,
                 counted.amount,
                 texts.sample_text as sample_message,
+                {"counted.amounts_by_day," if with_days else ""}
             from counted
             left join marts.dim_bounce_texts as texts on texts.text_id = counted.text_id
             order by
@@ -227,10 +232,81 @@ def report(database: Path, selection: Selection) -> pa.Table:
                 texts.bounce_text,
                 counted.reason,
                 counted.text_id
-            """,
-            parameters,
+            """
         ).to_arrow_table()
     return table
+
+
+def count_by_day(database: Path, selection: Selection) -> pa.Table:
+    """Count the selection by day and reason: `day`, `reason` (null of non-deliveries without a reply), `amount`."""
+    with open_selected(database, selection) as connection:
+        table: pa.Table = connection.execute(
+            """
+            select ?::date + day_number::integer as day, reason, sum(amount)::bigint as amount
+            from selected
+            group by all
+            order by day, reason
+            """,
+            [selection.first_day],
+        ).to_arrow_table()
+    return table
+
+
+@contextmanager
+def open_selected(database: Path, selection: Selection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Read the published database with what is selected, counted, in the temporary table `selected`.
+
+    Columns: `day_number` (0 is the first day), the group, `recipient_domain`, `cause` (undeliveries only),
+    `bounce_class`, `text_id`, `reason`, `amount`; each combination once.
+
+    In UTC the daily mart is read. The days of another time zone are not its days, so the facts are read then, between
+    the instants of the local midnights; that keeps days of 23 and 25 hours right. `ActionableError` where retention has
+    dropped facts of that period.
+    """
+    parameters: dict[str, object] = {"campaign": selection.campaign, "bounce_class": selection.bounce_class}
+    is_utc = selection.time_zone == "UTC"
+    if is_utc:
+        source = "rpt_undeliveries_daily" if selection.is_undeliveries else "rpt_bounces_daily"
+        amount = "sum(undelivery_count)" if selection.is_undeliveries else "sum(bounce_count)"
+        day = "undelivered_date" if selection.is_undeliveries else "event_date"
+        day_number = f"{day} - $first_day::date"
+        period = f"{day} between $first_day and $last_day"
+        parameters |= {"first_day": selection.first_day, "last_day": selection.last_day}
+    else:
+        moment = "undelivered_at" if selection.is_undeliveries else "event_at"
+        facts = "fct_non_deliveries" if selection.is_undeliveries else "fct_bounces"
+        source = f"{facts} asof join local_days on {moment} >= local_days.starts_at"
+        amount, day_number = "count(*)", "local_days.day_number"
+        period = f"{moment} >= $starts_at and {moment} < $ends_at"
+        starts_at, ends_at = find_instants(selection)
+        parameters |= {"starts_at": starts_at, "ends_at": ends_at}
+        check_facts_are_kept(database, starts_at)
+    with open_published(database) as connection:
+        if not is_utc:
+            kept = connection.execute(f"select min({moment}), max({moment}) from marts.{facts}").fetchone()
+            connection.register("local_days", _make_local_days(selection, *(kept or (None, None))))
+        connection.execute(
+            f"""
+            create temporary table selected as
+            select
+                ({day_number})::bigint as day_number,
+                coalesce({selection.group_by}, {text(NOT_LOGGED)}) as {selection.group_by},
+                coalesce(recipient_domain, {text(NOT_LOGGED)}) as recipient_domain,
+                {"cause," if selection.is_undeliveries else ""}
+                bounce_class,
+                text_id,
+                reason,
+                {amount}::bigint as amount,
+            from marts.{source}
+            where
+                {period}
+                and ($campaign::varchar is null or campaign_id = $campaign)
+                and ($bounce_class = 'all' or bounce_class = $bounce_class)
+            group by all
+            """,
+            parameters,
+        )
+        yield connection
 
 
 def check_facts_are_kept(database: Path, starts_at: datetime) -> None:
@@ -254,8 +330,22 @@ def find_instants(selection: Selection) -> tuple[datetime, datetime]:
     A midnight that summer time skips is the instant of the change; one that comes twice is the earlier.
     """
     zone = find_time_zone(selection.time_zone)
-    starts_at, ends_at = (
-        datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
-        for day in (selection.first_day, selection.last_day + timedelta(days=1))
+    return _find_midnight(selection.first_day, zone), _find_midnight(selection.last_day + timedelta(days=1), zone)
+
+
+def _find_midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
+
+
+def _make_local_days(selection: Selection, oldest: datetime | None, newest: datetime | None) -> pa.Table:
+    """The days of the period in which there can be a fact: `day_number` (0 is the period's first), `starts_at`."""
+    zone, one_day = find_time_zone(selection.time_zone), timedelta(days=1)
+    first = max(selection.first_day, oldest.date() - one_day) if oldest else selection.first_day
+    last = min(selection.last_day, newest.date() + one_day) if newest else first
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    return pa.table(
+        {
+            "day_number": pa.array([(day - selection.first_day).days for day in days], pa.int64()),
+            "starts_at": pa.array([_find_midnight(day, zone) for day in days], pa.timestamp("us")),
+        }
     )
-    return starts_at, ends_at

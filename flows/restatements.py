@@ -10,8 +10,8 @@ from datetime import datetime
 
 import duckdb
 
-from flows.export import hold_readable
 from flows.problems import read_write_problem
+from flows.report import hold_readable
 from flows.settings import Settings
 from flows.sql import text
 

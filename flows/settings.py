@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         default=200, ge=1, description="a compressed file is read up to so many times its size, and always up to 1 GiB"
     )
     report_days: int = Field(default=30, ge=1, description="days that the exported reports cover")
+    dated_exports_days: int = Field(
+        default=14, ge=0, description="days for which dated copies of the exports are kept; 0: none are made"
+    )
     readable_by: Literal["owner", "group"] = Field(
         default="owner", description="who may read the files of the home: they hold addresses"
     )

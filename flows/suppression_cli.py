@@ -148,7 +148,7 @@ def suppression_list(
     is_excel_safe: ExcelSafeOption = None,
 ) -> None:
     """List the addresses that are not to be mailed, as of now."""
-    from flows.export import csv_profile
+    from flows.exports.csv_file import csv_profile
     from flows.suppression.questions import Filters, list_suppressed
     from flows.tables import make_console, print_table
 

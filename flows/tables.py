@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console
@@ -21,7 +21,8 @@ def show_plainly(text: str, *, keep_lines: bool = False) -> str:
 
     `keep_lines` leaves line feeds.
     """
-    if text.isascii() and text.isprintable():
+    shown = text.replace("\n", "") if keep_lines else text
+    if shown.isascii() and shown.isprintable():
         return text
     return "".join(
         character
@@ -57,18 +58,24 @@ def print_table(
     *,
     title: str | None = None,
     numeric: Sequence[str] = (),
+    drawn: Mapping[str, str] | None = None,
 ) -> None:
-    """Print rows under headers; columns named in `numeric` are set to the right and never folded."""
+    """Print rows under headers; columns named in `numeric` are set to the right and never folded.
+
+    Nor are those in `drawn`, which hold drawings, in the colour that it says. A cell may be a `Text` of its own.
+    """
     if title:
         console.print(Text(show_plainly(title)))
     table = Table(header_style="bold")
     for header in headers:
         if header in numeric:
             table.add_column(Text(header), justify="right", no_wrap=True)
+        elif drawn and header in drawn:
+            table.add_column(Text(header), no_wrap=True, style=drawn[header])
         else:
             table.add_column(Text(header), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(show_value(value)) for value in row))
+        table.add_row(*(value if isinstance(value, Text) else Text(show_value(value)) for value in row))
     console.print(table)
 
 

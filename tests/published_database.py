@@ -46,6 +46,15 @@ SCHEMA = """
         why varchar, reason varchar, source_name varchar, response_text varchar, rule_set_version varchar,
         suppression_policy varchar
     );
+    create table marts.rpt_delivery_daily (
+        event_date date, source_name varchar, campaign_id varchar, from_domain varchar, sending_ip varchar,
+        recipient_domain varchar, provider varchar, delivered_first_attempt_count bigint,
+        deferred_first_attempt_count bigint
+    );
+    create table marts.rpt_new_bounce_texts (
+        event_date date, text_id uuid, change varchar, bounce_text varchar, reason varchar, bounce_count bigint,
+        usual_count double, history_day_count integer, previous_date date, sample_text varchar
+    );
 """
 
 DAILY_MARTS = """

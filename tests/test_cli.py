@@ -101,7 +101,7 @@ def test_report_writes_the_format_that_the_file_name_tells(home):
         ran = run_command("report", "--home", home, "--out", home / f"out/report.{ending}")
         assert (ran.returncode, ran.stdout) == (0, b"")
     assert pq.read_table(home / "out/report.parquet").column("amount").to_pylist() == [3, 1]
-    assert openpyxl.load_workbook(home / "out/report.xlsx")["Bounces"].max_row == 3
+    assert openpyxl.load_workbook(home / "out/report.xlsx")["Bounces by From domain"].max_row == 3
     assert (home / "out/report.csv").read_bytes().count(b"\r\n") == 3
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -26,6 +27,7 @@ from flows.erasure.late import search
 from flows.erasure.patterns import Target, find_rows, holds, replace_in_batch, replace_in_bytes
 from flows.erasure.pseudonyms import KEY_NAME, Pseudonyms, make_pseudonyms, prepare, read_pseudonyms, record_erasures
 from flows.erasure.rewrite import rewrite_file, rewrite_landed
+from flows.exports.exporting import export_all
 from flows.landing import loads
 from flows.landing.content import Reading, open_content
 from flows.lock import hold_lock
@@ -35,6 +37,7 @@ from flows.suppression.actions import append_record, start_record, write_action
 from flows.suppression.check import check
 from flows.suppression.questions import find_history
 from tests.conftest import run_all
+from tests.exports.manifests import check_manifest
 
 PSEUDONYM = f"erased-{'0f' * 16}@mail.example"
 ANN = Target("ann@mail.example", PSEUDONYM)
@@ -304,14 +307,25 @@ def test_an_erased_address_stands_nowhere_and_stays_on_its_lists(generated, tmp_
     decided = "Dana.Dorn+x@bücher.example"
     write_action(settings, "add", decided, by="eve", reason=f"asked by {decided}")
     before = read_figures(settings)
+    export_all(settings)
+    (copies,) = (settings.exports / "dated").iterdir()
+    copies = copies.rename(copies.with_name(str(date.fromisoformat(copies.name) - timedelta(days=1))))
     hints = [hard.encode(), left.encode(), b"dana.dorn"]
-    assert find_in_home(settings, hints)
+    named = find_in_home(settings, hints)
+    assert {"suppression_list.csv", "suppression_list.xlsx", "suppression_list.parquet"} <= {
+        path.name for path in named if path.parent == copies
+    }
 
     erased = erase(settings, [hard.upper(), left, decided], by="eve", reason="asked by letter")
 
     assert find_in_home(settings, hints) == []
     assert find_everywhere(settings, [hard, left, decided]) == []
     assert len(erased.pseudonyms) == 3
+    left_of_copies = sorted(path.name for path in copies.iterdir())
+    assert {"bounces_by_from_domain.csv", "suppression_list.csv", "suppression_list.parquet"} <= set(left_of_copies)
+    assert "suppression_list.xlsx" not in left_of_copies
+    for folder in (settings.exports, copies):
+        check_manifest(folder)
     assert {path.name for path in erased.raw_logs}
     assert all(holds_raw(path, [hard, left]) for path in erased.raw_logs)
     after = read_figures(settings)
@@ -358,6 +372,9 @@ def test_an_erasure_that_was_killed_is_brought_to_its_end_by_the_next_run(genera
     def die(*_, **__):
         raise KeyboardInterrupt
 
+    export_all(settings)
+    (copies,) = (settings.exports / "dated").iterdir()
+    copies = copies.rename(copies.with_name(str(date.fromisoformat(copies.name) - timedelta(days=1))))
     monkeypatch.setattr("flows.erasure.erase.rewrite", die)
     with pytest.raises(KeyboardInterrupt):
         erase(settings, [hard], by="eve", reason="asked")
@@ -370,7 +387,10 @@ def test_an_erasure_that_was_killed_is_brought_to_its_end_by_the_next_run(genera
     folders = (settings.landing, settings.rejects, settings.actions)
     kept = [path for path in find_in_home(settings, [hard.encode()]) if any(map(path.is_relative_to, folders))]
     assert kept == []
+    assert not [path for path in find_in_home(settings, [hard.encode()]) if path.is_relative_to(copies)]
+    check_manifest(copies)
     assert find_history(settings, hard).states["suppression"]
+    export_all(settings)
     assert find_everywhere(settings, [hard]) == []
 
 

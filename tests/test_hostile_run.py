@@ -20,9 +20,9 @@ import pytest
 from conftest import PARSED
 from marts import read
 
+from tests.exports.hostile import HOSTILE, read_csv
 from tests.landing.corpus import CASES, LARGE, event
 from tests.landing.mutants import good_contents, mutate
-from tests.test_export import HOSTILE, read_csv
 
 ROOT = Path(__file__).parent.parent
 KEY = "planted-key-0123456789abcdef"

@@ -12,7 +12,9 @@ from flows.erasure.patterns import Target
 from flows.erasure.places import Place, find_digests, find_places
 from flows.erasure.pseudonyms import make_pseudonyms, read_pseudonyms, record_erasures
 from flows.erasure.rewrite import rewrite_file, rewrite_landed, rewrite_parquet
-from flows.export import export_all
+from flows.exports import dated
+from flows.exports.dated import mend_manifests
+from flows.exports.exporting import export_all
 from flows.landing.damage import ASIDE
 from flows.landing.loads import landing_path, rejects_path
 from flows.landing.temporary import remove_leftovers
@@ -62,6 +64,7 @@ def erase(settings: Settings, addresses: Sequence[str], *, by: str, reason: str)
         raw_logs = find_raw_logs(settings, {place.path for place in places}, targets)
         # Without it the next run builds everything, from the erasures recorded then: whatever happens to this one.
         remove_private_databases(settings)
+        rewrite_copies(settings, {place.path for place in places}, targets)
         new = [target.pseudonym for target in targets if target.pseudonym not in pseudonyms.known]
         record_erasures(settings, new, by=by, reason=reason)
         rewrite(settings, {place.path for place in places}, targets)
@@ -86,20 +89,37 @@ def rewrite(settings: Settings, paths: set[Path], targets: Sequence[Target]) -> 
     for path in settings.landing.rglob(f"*{ASIDE}"):  # nobody can tell what it holds
         path.unlink()
     rewrite_landed(settings, paths, targets)
+    done = (settings.landing, settings.exports / dated.FOLDER)
     for path in sorted(paths):
-        if not path.exists() or path.is_relative_to(settings.landing):
+        if not path.exists() or any(map(path.is_relative_to, done)):
             continue
         if path.is_relative_to(settings.rejects) or (
-            path.suffix == ".parquet" and any(map(path.is_relative_to, (settings.retained, settings.exports)))
+            path.suffix == ".parquet" and path.is_relative_to(settings.retained)
         ):
             rewrite_parquet(path, targets)
         elif path.is_relative_to(settings.actions):
             rewrite_file(path, targets)
         elif path.is_relative_to(settings.exports):
-            if path.suffix == ".xlsx":
-                path.unlink()
-            else:
-                rewrite_file(path, targets)
+            rewrite_export(path, targets)
+    mend_manifests(settings)
+
+
+def rewrite_copies(settings: Settings, paths: set[Path], targets: Sequence[Target]) -> None:
+    """Erase from the dated copies of exports, before the erasure is recorded: the next run makes all but these anew."""
+    for path in sorted(paths):
+        if path.is_relative_to(settings.exports / dated.FOLDER):
+            rewrite_export(path, targets)
+    mend_manifests(settings)
+
+
+def rewrite_export(path: Path, targets: Sequence[Target]) -> None:
+    """Write an exported file anew; workbooks and pages go, as nothing but new ones can be made of them."""
+    if path.suffix == ".parquet":
+        rewrite_parquet(path, targets)
+    elif path.suffix in {".xlsx", ".html"}:
+        path.unlink()
+    else:
+        rewrite_file(path, targets)
 
 
 def land_actions(settings: Settings) -> None:

@@ -1,6 +1,10 @@
 """Where in a home an address stands: every file but the raw logs, read as what it is."""
 
+import base64
 import contextlib
+import gzip
+import io
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +26,9 @@ from flows.sql import quote
 BLOCK_BYTES = 64 << 20
 OVERLAP_BYTES = 4096
 """What two blocks of a file share, so that no address is cut; encoded it is far shorter."""
+
+PACKED = re.compile(rb"H4sI[A-Za-z0-9+/]{20,}={0,2}")
+"""The first bytes of gzip (RFC 1952: magic number, method, no flags) in base64."""
 
 BATCH_ROWS = 1 << 16
 SEARCHERS = 2
@@ -63,12 +70,14 @@ def count_in(path: Path, targets: Sequence[Target]) -> int:
             return count + count_in_database(path, targets)
         if path.suffix in {".xlsx", ".zip"}:
             return count + count_in_archive(path, targets)
+        if path.suffix == ".html":
+            return count + count_in_page(path, targets) + count_in_bytes(path, targets)
     except duckdb.IOException as error:
         if "Could not set lock" in str(error):
             raise ActionableError(
                 f"{path} cannot be searched: another program has it open for writing", "close it there, then try again"
             ) from error
-    except (pa.ArrowException, zipfile.BadZipFile):
+    except (pa.ArrowException, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, ValueError):
         pass  # a file that is damaged, or not what its name says, is bytes
     except FileNotFoundError:
         return count
@@ -123,6 +132,12 @@ def count_in_archive(path: Path, targets: Sequence[Target]) -> int:
     """Count in what a workbook, or another archive, holds."""
     with zipfile.ZipFile(path) as archive:
         return sum(count_in_stream(archive.open(name), targets) for name in archive.namelist())
+
+
+def count_in_page(path: Path, targets: Sequence[Target]) -> int:
+    """Count in the data of a page (flows/page), which is packed by gzip and base64."""
+    packed = PACKED.findall(path.read_bytes())
+    return sum(count_in_stream(io.BytesIO(gzip.decompress(base64.b64decode(each))), targets) for each in packed)
 
 
 def count_in_bytes(path: Path, targets: Sequence[Target]) -> int:

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows import progress
 from flows.failpoints import failpoint
 from flows.landing import (
     actions,
@@ -115,6 +116,7 @@ def land_files(settings: Settings, arrivals: Sequence[Arrival]) -> list[Outcome]
     landing = Landing(settings)
     for place, arrival in enumerate(arrivals):
         landing.take(place, arrival)
+        progress.advance(arrival.file_bytes)
     landing.land_packs()
     return [landing.outcomes[place] for place in range(len(arrivals))]
 

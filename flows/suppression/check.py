@@ -16,7 +16,7 @@ from typing import IO, Literal
 
 import duckdb
 
-from flows.export import replace_file
+from flows.exports.files import replace_file
 from flows.problems import ActionableError, WrongUsageError
 from flows.settings import Settings
 from flows.sql import text

@@ -8,7 +8,10 @@ from typing import Literal
 
 import duckdb
 
-from flows.export import Export, csv_profile, describe_publication, replace_file, write_export
+from flows.exports.contents import Export, write_export
+from flows.exports.csv_file import csv_profile
+from flows.exports.files import replace_file
+from flows.exports.publication import describe_publication
 from flows.keyed_hash import keyed_hash, set_key
 from flows.problems import WrongUsageError
 from flows.settings import Settings
@@ -119,7 +122,6 @@ def export_list(
         else:
             return write_layout(connection, LAYOUTS[layout], list_name, path)
     export = Export(
-        name=f"{list_name}_list",
         title="Suppression list" if list_name == "suppression" else "Global suppress list",
         table=table,
         info={

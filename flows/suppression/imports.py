@@ -27,7 +27,7 @@ from uuid import uuid4
 import duckdb
 
 from flows.dbt_macros import read_macros
-from flows.export import replace_file
+from flows.exports.files import replace_file
 from flows.failpoints import failpoint
 from flows.landing.loads import sync
 from flows.problems import ActionableError, WrongUsageError

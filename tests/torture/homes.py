@@ -1,9 +1,12 @@
 """What the torture tests do to a home: run the real command, kill it, look at it as a reader does, compare."""
 
+import base64
+import gzip
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import openpyxl
 
+from flows.erasure.places import PACKED
 from flows.failpoints import VARIABLE
 from tests import marts
 
@@ -76,8 +81,9 @@ def read_state(database: Path) -> dict[str, tuple[object, ...]]:
 def read_exports(folder: Path) -> dict[str, str]:
     """A digest of what each exported file says. A file that is not whole raises."""
     found = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith("."):
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() or "/." in f"/{name}":
             continue
         content = path.read_bytes()
         if path.suffix == ".parquet":
@@ -85,9 +91,25 @@ def read_exports(folder: Path) -> dict[str, str]:
                 row = connection.execute(f"select count(*), sum(hash(each)) from '{path}' as each").fetchone()
             content = repr(row).encode()
         elif path.suffix == ".json":
-            json.loads(content)
-        found[path.name] = hashlib.sha256(content).hexdigest()
+            # of each run its own: when it was published, and with that the workbooks that say so
+            content = re.sub(
+                rb'"(made_at_utc|sha256|bytes)": .*', b"", json.dumps(json.loads(content), indent=1).encode()
+            )
+        elif path.suffix == ".xlsx":
+            content = repr(read_workbook(path)).encode()
+        elif path.suffix == ".html":
+            (packed,) = PACKED.findall(content)
+            content = re.sub(rb'"made_at_utc": ?"[^"]*"', b"", gzip.decompress(base64.b64decode(packed)))
+        found[name] = hashlib.sha256(content).hexdigest()
     return found
+
+
+def read_workbook(path: Path) -> list[object]:
+    """Every cell of every sheet, but when it was made."""
+    book = openpyxl.load_workbook(path, read_only=True)
+    rows = [(sheet.title, row) for sheet in book.worksheets for row in sheet.iter_rows(values_only=True)]
+    book.close()
+    return [row for row in rows if row[1][:1] != ("Made at (UTC)",)]
 
 
 def leftovers(home: Path) -> list[str]:
@@ -189,7 +211,7 @@ STAGES: tuple[tuple[tuple[str, int], ...], ...] = (
     (("build.versions_forgotten", 1), ("build.batch_shown", 1), ("build.node", 270)),
     (("build.dbt_ended", 1), ("build.finishing", 1), ("build.finished", 1)),
     (("publish.copied", 25), ("publish.written", 1), ("publish.renamed", 1)),
-    (("export.written", 16), ("export.renamed", 16)),
+    (("export.written", 14), ("export.staged", 1), ("export.renamed", 14), ("export.copied", 13)),
 )
 """Failpoints by the stages of a run, in its order, and up to which count it surely comes to each."""
 PER_STAGE = (2, 6, 6, 1, 4, 7)

@@ -12,7 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import build, export, landing, publish, status, work, work_state
+from flows import build, landing, publish, status, work, work_state
+from flows.exports.exporting import export_all
 from flows.landing import LandingDamagedError
 from flows.problems import ActionableError
 from flows.settings import Settings
@@ -315,11 +316,11 @@ def test_a_client_that_may_write_stops_neither_publication_nor_exports_nor_statu
 ) -> None:
     with pytest.raises(duckdb.IOException, match="lock"):
         duckdb.connect(home.published_database, read_only=True)
-    assert len(export.export_all(home)) == 16
+    assert len(export_all(home)) == 15
     assert not list(home.state.glob("*.copy.*"))
     publish.publish(home)
     with open_in_client(home.published_database, "write", "select 1") as second:
-        assert len(export.export_all(home)) == 16
+        assert len(export_all(home)) == 15
         second.kill()
     assert client.poll() is None
     assert marts.read(home.published_database, "select count(*) from marts.fct_bounces") != [(0,)]
@@ -328,7 +329,7 @@ def test_a_client_that_may_write_stops_neither_publication_nor_exports_nor_statu
 def test_exports_of_killed_runs_are_tidied_up(home: Settings) -> None:
     home.exports.mkdir(exist_ok=True)
     (home.exports / ".bounces_by_from_domain.csv.abc.tmp").write_text("half")
-    export.export_all(home)
+    export_all(home)
     assert leftovers(home.root) == []
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.export import export_all
+from flows.exports.exporting import export_all
 from flows.failpoints import NAMES
 from tests.conftest import Logs, Warehouse
 from tests.torture.homes import (
