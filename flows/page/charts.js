@@ -67,8 +67,8 @@ function fillFigures(id, headers, rows) {
 function drawReasons(seen, days, from, to, subject) {
   const first = days.indexOf(from);
   const shownDays = days.slice(first, days.indexOf(to) + 1);
-  const ranked = [...seen.reasons]
-    .map(([name, byDay]) => ({ name, byDay, total: byDay.reduce((sum, amount) => sum + amount, 0) }))
+  const ranked = seen.reasons
+    .map(({ name, byDay }) => ({ name, byDay, total: byDay.reduce((sum, amount) => sum + amount, 0) }))
     .sort((one, other) => other.total - one.total || (one.name < other.name ? -1 : 1));
   const shown = ranked.slice(0, ranked.length > SHOWN_REASONS + 1 ? SHOWN_REASONS : SHOWN_REASONS + 1);
   const others = ranked.slice(shown.length);

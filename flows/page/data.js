@@ -42,6 +42,7 @@ class Warehouse {
     this.lines = new Map();
     this.searchable = null;
     this.ranks = {};
+    this.reasons = null;
   }
 
   /**
@@ -59,15 +60,24 @@ class Warehouse {
       const size = word === "text" ? this.texts.bounce_text.length : this.words[word === "group" ? grouping : word].length;
       for (let row = 0; row < rows; row++) keys[row] = keys[row] * size + values[row];
     }
-    const lineOfKey = new Map();
-    for (const key of keys.slice().sort()) if (!lineOfKey.has(key)) lineOfKey.set(key, lineOfKey.size);
     const lineOf = new Uint32Array(rows);
-    const rowOf = new Uint32Array(lineOfKey.size);
-    for (let row = 0; row < rows; row++) {
-      lineOf[row] = lineOfKey.get(keys[row]);
-      rowOf[lineOf[row]] = row;
+    const rowOf = new Uint32Array(rows);
+    let count = 0;
+    if (keys.every((key, row) => row === 0 || keys[row - 1] <= key)) {
+      // the rows stand in the order of the lines, as those by From domain do
+      for (let row = 0; row < rows; row++) {
+        if (row === 0 || keys[row] !== keys[row - 1]) rowOf[count++] = row;
+        lineOf[row] = count - 1;
+      }
+    } else {
+      const lineOfKey = new Map();
+      for (const key of keys.slice().sort()) if (!lineOfKey.has(key)) lineOfKey.set(key, count++);
+      for (let row = 0; row < rows; row++) {
+        lineOf[row] = lineOfKey.get(keys[row]);
+        rowOf[lineOf[row]] = row;
+      }
     }
-    const found = { lineOf, rowOf };
+    const found = { lineOf, rowOf: rowOf.slice(0, count) };
     this.lines.set(name, found);
     return found;
   }
@@ -140,7 +150,8 @@ class Warehouse {
     const rows = this.choose(selection.what, selection);
     const { lineOf, rowOf } = this.findLines(selection.what, selection.grouping);
     const amounts = new Float64Array(rowOf.length);
-    const reasons = new Map();
+    const reasonOf = this.findReasons();
+    const byReason = reasonOf.names.map(() => null);
     const perText = new Float64Array(this.texts.bounce_text.length);
     const domains = new Uint8Array(this.words.recipient_domain.length);
     let total = 0;
@@ -149,9 +160,7 @@ class Warehouse {
       amounts[lineOf[row]] += amount;
       perText[columns.text[row]] += amount;
       domains[columns.recipient_domain[row]] = 1;
-      const reason = this.texts.reason[columns.text[row]] ?? NO_REASON;
-      let byDay = reasons.get(reason);
-      if (!byDay) reasons.set(reason, (byDay = new Float64Array(this.days.length)));
+      const byDay = (byReason[reasonOf.places[columns.text[row]]] ??= new Float64Array(this.days.length));
       byDay[columns.day[row]] += amount;
       total += amount;
     }
@@ -160,11 +169,24 @@ class Warehouse {
       largest: amounts.reduce((largest, amount) => Math.max(largest, amount), 0),
       amounts,
       lines: this.sort(selection, amounts),
-      reasons,
+      reasons: reasonOf.names.map((name, place) => ({ name, byDay: byReason[place] })).filter(({ byDay }) => byDay),
       perText,
       delivery: this.countDelivery(selection, domains),
       changes: this.findChanges(selection, perText),
     };
+  }
+
+  /** The reasons, and for each reply which of them it has. */
+  findReasons() {
+    this.reasons ??= (() => {
+      const names = [...new Set(this.texts.reason)];
+      const places = new Map(names.map((name, place) => [name, place]));
+      return {
+        names: names.map((name) => name ?? NO_REASON),
+        places: Uint16Array.from(this.texts.reason, (name) => places.get(name)),
+      };
+    })();
+    return this.reasons;
   }
 
   /** A line of what was seen, for the table; words as numbers, the places in their lists. */
@@ -195,9 +217,13 @@ class Warehouse {
     // one number says it all, and numbers are sorted without asking back: the value, then the line. Exact up to 2 ** 53
     const count = amounts.length;
     const sign = dir === "asc" ? 1 : -1;
-    const keys = [];
-    for (let line = 0; line < count; line++) if (amounts[line]) keys.push(sign * read(line) * count + line);
-    return Uint32Array.from(Float64Array.from(keys).sort(), (key) => ((key % count) + count) % count);
+    const keys = new Float64Array(count);
+    let found = 0;
+    for (let line = 0; line < count; line++) if (amounts[line]) keys[found++] = sign * read(line) * count + line;
+    const lines = new Uint32Array(found);
+    const sorted = keys.subarray(0, found).sort();
+    for (let place = 0; place < found; place++) lines[place] = ((sorted[place] % count) + count) % count;
+    return lines;
   }
 
   /** For each reply the place of its reason or description among those of all, in the order of the alphabet. */
