@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test torture lint format samples bench lock clean
+.PHONY: run test torture lint format samples docs bench lock clean
 
 run: .venv/ready
 	$(BIN)/bouncehouse run --home data --inbox samples
@@ -29,6 +29,15 @@ format: .venv/ready
 samples: .venv/ready
 	rm -rf samples
 	$(BIN)/bouncehouse generate samples --messages 280 --days 7 --first-day 2026-03-02 --seed 20260307 --bad-records
+
+# The data dictionary, from the samples; and dbt's own site of all models and tests: open target/docs/static_index.html. dbt keeps
+# its statistics to itself (dbt_project.yml), and the one file needs no server.
+docs: .venv/ready
+	rm -rf target/docs-home target/docs
+	$(BIN)/bouncehouse run --home target/docs-home --inbox samples
+	$(BIN)/python -m flows.dictionary target/docs-home/bouncehouse.duckdb docs/data_dictionary.md
+	BOUNCEHOUSE_WORK_DATABASE=target/docs-home/work.duckdb $(BIN)/dbt docs generate --quiet --static --profiles-dir . --target-path target/docs \
+		--log-path target/docs
 
 bench: .venv/ready
 	$(BIN)/python bench/sources.py

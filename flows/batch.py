@@ -9,6 +9,7 @@ import pyarrow as pa
 from flows import landing, restatements
 from flows.landing import loads
 from flows.problems import ActionableError
+from flows.provider_totals import show_provider_totals
 from flows.retained import TABLES, Retained, select_retained
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sql import listed, quote
@@ -66,6 +67,7 @@ def show_batch(connection: duckdb.DuckDBPyConnection, settings: Settings, batch:
     show_files(connection, "rejects", landing.REJECT_COLUMNS, rejected)
     kept = settings.restatements
     show_files(connection, "restatements", restatements.COLUMNS, {kept: None} if kept.exists() else {})
+    show_provider_totals(connection, settings)
     rows = pa.table({name: [getattr(load, name) for load in batch] for name in LOAD_COLUMNS})
     columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in LOAD_COLUMNS.items())
     connection.register("batch", rows)

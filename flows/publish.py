@@ -1,6 +1,8 @@
 """Publish the tested marts: copy them to a new file and swap it in by rename, so that readers see one whole state."""
 
 import json
+import re
+from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +24,18 @@ STORAGE_VERSION = "v1.2.0"
 
 NOTE_NAME = "published.json"
 """In `state/`: which build was published, and size, time and inode of the file."""
+
+PUBLICATION = {
+    "": "What this file is. Grain: one row.",
+    "build_id": "The build that it was copied from.",
+    "built_at": "When that build was done (UTC).",
+    "published_at": "When it was copied (UTC).",
+    "rule_set_version": "Digest of the rules that judged the replies.",
+    "suppression_policy": "`smtp_5xx` (every final 5xx) or `recipient` (where the reason speaks of the recipient).",
+    "bouncehouse_version": "The version that published it.",
+    "facts_from": "First day of which all facts are there, where retention dropped older ones; counts by day stay.",
+}
+"""Descriptions of `ops_publication`, which is no model, and of its columns."""
 
 PAST_LISTS = {
     "suppressed_at": "fct_suppression_events",
@@ -116,12 +130,17 @@ def _copy(settings: Settings, build_id: str, published_at: datetime, target: Pat
         connection.execute("create schema published.marts")
         # as the build that was just run declares them
         marts = connection.execute("select distinct mart from work.landing.marts order by mart").fetchall()
+        views = _find_views(connection)
         for (mart,) in marts:
+            if mart in views:
+                continue
             connection.execute(f"create table published.marts.{quote(mart)} as select * from work.marts.{quote(mart)}")
             failpoint("publish.copied")
         restatements.keep_restatements(connection, settings, build_id=build_id, published_at=published_at)
         connection.execute("use published")
-        _copy_comments(connection)
+        for definition in views.values():
+            connection.execute(definition)
+        _copy_comments(connection, views)
         rules.install(connection, find_project_directory(), schema="marts")
         for macro, ledger in PAST_LISTS.items():
             connection.execute(_past_list(macro, ledger))
@@ -149,6 +168,13 @@ def _copy(settings: Settings, build_id: str, published_at: datetime, target: Pat
             where build_id = ?""",
             [published_at, __version__, build_id],
         )
+        for column, description in PUBLICATION.items():
+            thing = (
+                f"column published.marts.ops_publication.{column}"
+                if column
+                else "table published.marts.ops_publication"
+            )
+            connection.execute(f"comment on {thing} is {text(description)}")
         connection.execute("use memory")
         connection.execute("detach published")
 
@@ -162,10 +188,23 @@ def _past_list(macro: str, ledger: str) -> str:
         qualify {read_macros().is_last_change()} and action in ('added', 'imported')"""
 
 
-def _copy_comments(connection: duckdb.DuckDBPyConnection) -> None:
+def _find_views(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The views that read marts alone, as statements that make them there; others are published as tables."""
+    views = connection.execute(
+        "select view_name, sql from duckdb_views() where database_name = 'work' and schema_name = 'marts'"
+    ).fetchall()
+    return {
+        name: definition.replace('"work".marts.', "marts.")
+        for name, definition in views
+        if set(re.findall(r'"work"\.(\w+)\.', definition)) == {"marts"}
+    }
+
+
+def _copy_comments(connection: duckdb.DuckDBPyConnection, views: Container[str]) -> None:
     """Give tables and columns the descriptions of their YAML, so that a client shows them."""
     described = "select mart, column_name, description from work.landing.marts where description <> ''"
     for mart, column, description in connection.execute(described).fetchall():
         table = f"published.marts.{quote(mart)}"
-        thing = f"column {table}.{quote(column)}" if column else f"table {table}"
+        kind = "view" if mart in views else "table"
+        thing = f"column {table}.{quote(column)}" if column else f"{kind} {table}"
         connection.execute(f"comment on {thing} is {text(description)}")

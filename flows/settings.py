@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         return self.root / "landing"
 
     @property
+    def provider_totals(self) -> Path:
+        """What providers say they counted, kept by the user: see flows/provider_totals.py."""
+        return self.root / "provider_totals.csv"
+
+    @property
     def restatements(self) -> Path:
         """What publications changed of days that were published before: see flows/restatements.py."""
         return self.landing / "restatements.parquet"

@@ -1,6 +1,7 @@
 """The warehouse of samples/, from raw logs to the published file."""
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -244,3 +245,57 @@ def test_every_record_of_the_shared_samples_is_accounted_for(tmp_path: Path) -> 
         read == landed + rejected and landed == events + ignored for read, landed, rejected, events, ignored in files
     )
     assert marts.read(built.database, "select count(*) from marts.ops_rejects where reason is null") == [(0,)]
+
+
+def test_views_over_marts_are_published_as_views(warehouse: Warehouse, tmp_path: Path) -> None:
+    """They work wherever the file lies, and under whatever name it is attached; those over anything private are tables."""
+    moved = tmp_path / "moved.duckdb"
+    shutil.copy(warehouse.database, moved)
+    views = "select view_name from duckdb_views() where schema_name = 'marts' order by 1"
+    assert [name for (name,) in marts.read(moved, views)] == ["fct_non_deliveries", "rpt_delivery_rates"]
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{moved}' as elsewhere (read_only)")
+        counted = "select sum(delivered_count) from elsewhere.marts.{}"
+        [(of_view,)] = connection.execute(counted.format("rpt_delivery_rates")).fetchall()
+        assert of_view > 1000
+        assert connection.execute(counted.format("rpt_delivery_daily")).fetchall() == [(of_view,)]
+        comment = "select comment from duckdb_views() where view_name = 'rpt_delivery_rates'"
+        assert "Rates of rpt_delivery_daily" in str(connection.execute(comment).fetchall())
+
+
+def test_delivery_counts_equal_the_facts(warehouse: Warehouse) -> None:
+    """Each count of the daily mart is a count over facts, by day; delivery times have each accepted message once."""
+    day = "event_date, source_name, recipient_domain, provider"
+    for figure, fact, condition, date_column in (
+        ("hard_bounce_count", "fct_bounces", "bounce_class = 'hard'", "event_date"),
+        ("soft_bounce_count", "fct_bounces", "bounce_class = 'soft'", "event_date"),
+        ("undelivered_count", "fct_non_deliveries", "true", "undelivered_date"),
+        ("suppressed_send_count", "fct_suppressed_sends", "true", "event_date"),
+        ("complaint_count", "fct_delivery_events", "event_type = 'complaint'", "event_date"),
+        (
+            "bounced_first_attempt_count",
+            "fct_delivery_events",
+            "event_type = 'bounced' and attempt_number = 1",
+            "event_date",
+        ),
+    ):
+        counted = f"""
+            select {date_column} as event_date, source_name, recipient_domain, provider, count(*)
+            from marts.{fact} where {condition} group by all order by all"""
+        rows = marts.read(
+            warehouse.database,
+            f"select {day}, sum({figure}) as n from marts.rpt_delivery_daily group by all having n > 0 order by all",
+        )
+        assert rows == marts.read(warehouse.database, counted)
+        assert len(rows) > 5
+    assert marts.read(
+        warehouse.database,
+        "select provider, sum(delivered_count) from marts.rpt_delivery_times_daily group by 1 order by 1",
+    ) == marts.read(
+        warehouse.database,
+        """with first as (
+            select provider from marts.fct_delivery_events where event_type = 'delivered'
+            qualify row_number() over (partition by message_recipient_id order by event_at, event_id) = 1
+        )
+        select provider, count(*) from first group by 1 order by 1""",
+    )
