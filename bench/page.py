@@ -96,7 +96,8 @@ def make_marts(database: Path, rows: int, days: int) -> None:
             select
                 {dimensions.replace("{moment}", "event_date")},
                 pick(number, 'x', 900)::bigint as delivered_first_attempt_count,
-                pick(number, 'y', 100)::bigint as deferred_first_attempt_count
+                pick(number, 'y', 100)::bigint as deferred_first_attempt_count,
+                pick(number, 'z', 20)::bigint as bounced_first_attempt_count
             from range({rows // 2}) as numbers (number);
             create table marts.rpt_new_bounce_texts as
             select

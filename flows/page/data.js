@@ -173,6 +173,7 @@ class Warehouse {
       perText,
       delivery: this.countDelivery(selection, domains),
       changes: this.findChanges(selection, perText),
+      alerts: this.findAlerts(selection),
     };
   }
 
@@ -242,7 +243,7 @@ class Warehouse {
   countDelivery(selection, domains) {
     const { columns } = this.data.tables.delivery;
     const isSearch = readTerms(selection.search).length > 0;
-    const count = () => ({ deferred: 0, accepted: 0 });
+    const count = () => ({ deferred: 0, attempts: 0 });
     const byProvider = this.words.provider.map(count);
     const byAddress = this.words.sending_ip.map(count);
     const all = count();
@@ -250,7 +251,7 @@ class Warehouse {
       if (isSearch && !domains[columns.recipient_domain[row]]) continue;
       for (const each of [byProvider[columns.provider[row]], byAddress[columns.sending_ip[row]], all]) {
         each.deferred += columns.deferred[row];
-        each.accepted += columns.accepted[row];
+        each.attempts += columns.attempts[row];
       }
     }
     return { provider: rank(this.words.provider, byProvider), sending_ip: rank(this.words.sending_ip, byAddress), all };
@@ -258,22 +259,25 @@ class Warehouse {
 
   /** New and grown replies of the days, as far as the selection has any of them. */
   findChanges(selection, perText) {
-    const { changes } = this.data;
+    return this.findOfDays(this.data.changes, selection).filter((change) => perText[change.text]);
+  }
+
+  /** Alerts of the days; of providers those that are chosen. They are about all mail, whatever else is chosen. */
+  findAlerts(selection) {
+    return this.findOfDays(this.data.alerts ?? { day: [] }, selection).filter(
+      ({ dimension, name }) => dimension !== "provider" || !selection.provider.size || selection.provider.has(name),
+    );
+  }
+
+  /** The rows of a table of columns whose `day` is within the selection's, with that day spelled out. */
+  findOfDays(table, selection) {
     const first = this.days.indexOf(selection.from);
     const last = this.days.indexOf(selection.to);
+    const names = Object.keys(table);
     const found = [];
-    for (let index = 0; index < changes.day.length; index++) {
-      const day = changes.day[index];
-      if (day < first || day > last || !perText[changes.text[index]]) continue;
-      found.push({
-        day: this.days[day],
-        text: changes.text[index],
-        change: changes.change[index],
-        amount: changes.amount[index],
-        usual: changes.usual[index],
-        history_days: changes.history_days[index],
-        previous_day: changes.previous_day[index],
-      });
+    for (let row = 0; row < table.day.length; row++) {
+      if (table.day[row] < first || table.day[row] > last) continue;
+      found.push(Object.fromEntries(names.map((name) => [name, name === "day" ? this.days[table.day[row]] : table[name][row]])));
     }
     return found;
   }
@@ -284,9 +288,9 @@ const LINE_WORDS = ["group", "recipient_domain", "cause", "bounce_class", "text"
 
 function rank(names, counts) {
   return names
-    .map((name, index) => ({ name, ...counts[index], first: counts[index].deferred + counts[index].accepted }))
-    .filter((each) => each.first)
-    .sort((one, other) => other.first - one.first || (one.name < other.name ? -1 : 1));
+    .map((name, index) => ({ name, ...counts[index] }))
+    .filter((each) => each.attempts)
+    .sort((one, other) => other.attempts - one.attempts || (one.name < other.name ? -1 : 1));
 }
 
 /** What is not seen but acts, spelled out, as flows/tables.py (show_plainly) does it. */
