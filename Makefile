@@ -48,6 +48,7 @@ bench: .venv/ready
 	$(BIN)/python bench/check.py
 	$(BIN)/python bench/fixed_costs.py
 	$(BIN)/python bench/whole.py
+	$(BIN)/python bench/page.py
 
 # Hashes only: no index address and no annotation, so the file is the same wherever it is made.
 lock: .venv/ready

@@ -55,9 +55,11 @@ WORDS = (*EVERYWHERE, "bounce_class", "cause")
 TABLES = {
     "bounces": ("day", *EVERYWHERE, "bounce_class", "text", "amount"),
     "undeliveries": ("day", *EVERYWHERE, "bounce_class", "cause", "text", "amount"),
-    "delivery": ("day", *EVERYWHERE, "deferred", "accepted"),
+    "delivery": ("day", *EVERYWHERE, "deferred", "attempts"),
 }
 """Tables of the page. `day` is the number of days since the first, `text` a place in the list of replies."""
+
+LINES = ("from_domain", "recipient_domain", "cause", "bounce_class", "text")
 
 _SOURCE_MAP = re.compile(r"^(//# sourceMappingURL=.*|/\*# sourceMappingURL=.*?\*/)\s*$", re.MULTILINE)
 
@@ -94,6 +96,7 @@ def _collect(database: Path, first_day: date, last_day: date) -> tuple[bytes, di
             "words": {name: _list(connection, name) for name in WORDS},
             "texts": _read_texts(connection),
             "changes": _read_changes(connection, first_day, last_day),
+            "alerts": _read_alerts(connection, first_day, last_day),
         }
     return _lay_out(header, tables), {name: table.num_rows for name, table in tables.items()}
 
@@ -123,14 +126,17 @@ def _choose_rows(connection: duckdb.DuckDBPyConnection, first_day: date, last_da
             where {moment} {period}
             group by all
         """)
+    is_refusal_known = _has(connection, "rpt_delivery_daily", "bounced_first_attempt_count")
+    refused = " + bounced_first_attempt_count" if is_refusal_known else ""
+    first_attempts = f"delivered_first_attempt_count + deferred_first_attempt_count{refused}"
     delivery = f"""
         select
             {day("event_date")},
             {_known(connection, "rpt_delivery_daily")},
             sum(deferred_first_attempt_count)::bigint as deferred,
-            sum(delivered_first_attempt_count)::bigint as accepted
+            sum({first_attempts})::bigint as attempts
         from published.marts.rpt_delivery_daily
-        where event_date {period} and deferred_first_attempt_count + delivered_first_attempt_count > 0
+        where event_date {period} and {first_attempts} > 0
         group by all
     """
     connection.execute(f"create temp table delivery as {delivery}")
@@ -141,7 +147,7 @@ def _choose_rows(connection: duckdb.DuckDBPyConnection, first_day: date, last_da
                 select recipient_domain
                 from delivery
                 group by recipient_domain
-                order by sum(deferred + accepted) desc, recipient_domain
+                order by sum(attempts) desc, recipient_domain
                 limit {DELIVERY_DOMAINS}
             )
             select * replace (
@@ -150,7 +156,7 @@ def _choose_rows(connection: duckdb.DuckDBPyConnection, first_day: date, last_da
                     else {text(OTHER_DOMAINS)}
                 end as recipient_domain,
                 sum(deferred)::bigint as deferred,
-                sum(accepted)::bigint as accepted
+                sum(attempts)::bigint as attempts
             )
             from delivery
             group by all
@@ -185,13 +191,7 @@ def _choose_rows(connection: duckdb.DuckDBPyConnection, first_day: date, last_da
 
 def _known(connection: duckdb.DuckDBPyConnection, mart: str) -> str:
     """The columns that all the marts have, with a word where there is none. `provider` is not in older homes."""
-    has_provider = connection.execute(
-        """
-        select 1 from duckdb_columns()
-        where database_name = 'published' and schema_name = 'marts' and table_name = ? and column_name = 'provider'
-        """,
-        [mart],
-    ).fetchone()
+    has_provider = _has(connection, mart, "provider")
     return f"""
         source_name,
         coalesce(campaign_id, {text(NOT_LOGGED)}) as campaign_id,
@@ -200,6 +200,18 @@ def _known(connection: duckdb.DuckDBPyConnection, mart: str) -> str:
         coalesce(recipient_domain, {text(NOT_LOGGED)}) as recipient_domain,
         {"coalesce(provider, 'other')" if has_provider else "'other'"} as provider
     """
+
+
+def _has(connection: duckdb.DuckDBPyConnection, mart: str, column: str) -> bool:
+    """Whether the published file, which an older version may have written, has the column."""
+    found = connection.execute(
+        """
+        select 1 from duckdb_columns()
+        where database_name = 'published' and schema_name = 'marts' and table_name = ? and column_name = ?
+        """,
+        [mart, column],
+    ).fetchone()
+    return found is not None
 
 
 def _name_words(connection: duckdb.DuckDBPyConnection) -> None:
@@ -215,14 +227,16 @@ def _list(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
 
 
 def _read(connection: duckdb.DuckDBPyConnection, name: str, columns: tuple[str, ...]) -> pa.Table:
-    """Read a table as numbers, in an order in which like stands beside like, as that packs best."""
+    """Read a table as numbers, in the order of the lines that the page shows first (data.js, findLines)."""
     selected = ", ".join(
         f"enum_code({column}::{quote(f'{column}_word')})::uinteger as {column}"
         if column in WORDS
         else f"{column}::uinteger as {column}"
         for column in columns
     )
-    table: pa.Table = connection.execute(f"select {selected} from {name} order by all").to_arrow_table()
+    first = [column for column in LINES if column in columns]
+    order = ", ".join([*first, *(column for column in columns if column not in first)])
+    table: pa.Table = connection.execute(f"select {selected} from {name} order by {order}").to_arrow_table()
     return table
 
 
@@ -254,6 +268,40 @@ def _read_changes(connection: duckdb.DuckDBPyConnection, first_day: date, last_d
         order by day desc, amount desc, text
         """,
         {"first_day": first_day, "last_day": last_day},
+    ).to_arrow_table()
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def _read_alerts(
+    connection: duckdb.DuckDBPyConnection, first_day: date, last_day: date
+) -> dict[str, list[object]] | None:
+    """The alerts of the days, newest first and the graver before the lighter; none where no run has judged any yet."""
+    if not _has(connection, "rpt_alerts", "metric"):
+        return None
+    table = connection.execute(
+        """
+        select
+            (event_date - $first_day)::integer as day,
+            level,
+            metric,
+            dimension,
+            coalesce(dimension_value, $not_logged) as name,
+            event_count as amount,
+            volume_count as volume,
+            rate,
+            usual_rate as usual
+        from published.marts.rpt_alerts
+        where event_date between $first_day and $last_day
+        order by
+            day desc,
+            list_position(['critical', 'warning', 'notice'], level),
+            metric,
+            amount desc,
+            dimension,
+            name,
+            text_id
+        """,
+        {"first_day": first_day, "last_day": last_day, "not_logged": NOT_LOGGED},
     ).to_arrow_table()
     return {name: table.column(name).to_pylist() for name in table.column_names}
 

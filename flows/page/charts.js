@@ -67,8 +67,8 @@ function fillFigures(id, headers, rows) {
 function drawReasons(seen, days, from, to, subject) {
   const first = days.indexOf(from);
   const shownDays = days.slice(first, days.indexOf(to) + 1);
-  const ranked = [...seen.reasons]
-    .map(([name, byDay]) => ({ name, byDay, total: byDay.reduce((sum, amount) => sum + amount, 0) }))
+  const ranked = seen.reasons
+    .map(({ name, byDay }) => ({ name, byDay, total: byDay.reduce((sum, amount) => sum + amount, 0) }))
     .sort((one, other) => other.total - one.total || (one.name < other.name ? -1 : 1));
   const shown = ranked.slice(0, ranked.length > SHOWN_REASONS + 1 ? SHOWN_REASONS : SHOWN_REASONS + 1);
   const others = ranked.slice(shown.length);
@@ -122,7 +122,7 @@ function drawReasons(seen, days, from, to, subject) {
 /** Share of first attempts that were deferred, of those with most first attempts. */
 function drawRates(id, ranked, label) {
   const shown = ranked.slice(0, SHOWN_BARS);
-  const rates = shown.map(({ deferred, first }) => deferred / first);
+  const rates = shown.map(({ deferred, attempts }) => deferred / attempts);
   const canvas = document.getElementById(id);
   canvas.parentElement.style.height = `${Math.max(shown.length, 2) * 26 + 44}px`;
   draw(
@@ -145,8 +145,8 @@ function drawRates(id, ranked, label) {
             callbacks: {
               title: ([item]) => showPlainly(shown[item.dataIndex].name),
               label: ({ dataIndex }) => {
-                const { deferred, first } = shown[dataIndex];
-                return `${formatShare(deferred / first)}: ${formatNumber(deferred)} of ${formatNumber(first)}`;
+                const { deferred, attempts } = shown[dataIndex];
+                return `${formatShare(deferred / attempts)}: ${formatNumber(deferred)} of ${formatNumber(attempts)}`;
               },
             },
           },
@@ -161,7 +161,7 @@ function drawRates(id, ranked, label) {
       : "Bar chart without bars: the selection has no first attempts.",
   );
   offerFigures(`${id}-figures`, [label, "First attempts", "Deferred", "Rate"], () =>
-    ranked.map(({ name, deferred, first }) => [showPlainly(name), first, deferred, formatShare(deferred / first)]),
+    ranked.map(({ name, deferred, attempts }) => [showPlainly(name), attempts, deferred, formatShare(deferred / attempts)]),
   );
   const left = ranked.length - shown.length;
   document.getElementById(`${id}-more`).textContent = left ? `${formatNumber(left)} more with fewer first attempts.` : "";

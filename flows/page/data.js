@@ -42,6 +42,7 @@ class Warehouse {
     this.lines = new Map();
     this.searchable = null;
     this.ranks = {};
+    this.reasons = null;
   }
 
   /**
@@ -59,15 +60,24 @@ class Warehouse {
       const size = word === "text" ? this.texts.bounce_text.length : this.words[word === "group" ? grouping : word].length;
       for (let row = 0; row < rows; row++) keys[row] = keys[row] * size + values[row];
     }
-    const lineOfKey = new Map();
-    for (const key of keys.slice().sort()) if (!lineOfKey.has(key)) lineOfKey.set(key, lineOfKey.size);
     const lineOf = new Uint32Array(rows);
-    const rowOf = new Uint32Array(lineOfKey.size);
-    for (let row = 0; row < rows; row++) {
-      lineOf[row] = lineOfKey.get(keys[row]);
-      rowOf[lineOf[row]] = row;
+    const rowOf = new Uint32Array(rows);
+    let count = 0;
+    if (keys.every((key, row) => row === 0 || keys[row - 1] <= key)) {
+      // the rows stand in the order of the lines, as those by From domain do
+      for (let row = 0; row < rows; row++) {
+        if (row === 0 || keys[row] !== keys[row - 1]) rowOf[count++] = row;
+        lineOf[row] = count - 1;
+      }
+    } else {
+      const lineOfKey = new Map();
+      for (const key of keys.slice().sort()) if (!lineOfKey.has(key)) lineOfKey.set(key, count++);
+      for (let row = 0; row < rows; row++) {
+        lineOf[row] = lineOfKey.get(keys[row]);
+        rowOf[lineOf[row]] = row;
+      }
     }
-    const found = { lineOf, rowOf };
+    const found = { lineOf, rowOf: rowOf.slice(0, count) };
     this.lines.set(name, found);
     return found;
   }
@@ -140,7 +150,8 @@ class Warehouse {
     const rows = this.choose(selection.what, selection);
     const { lineOf, rowOf } = this.findLines(selection.what, selection.grouping);
     const amounts = new Float64Array(rowOf.length);
-    const reasons = new Map();
+    const reasonOf = this.findReasons();
+    const byReason = reasonOf.names.map(() => null);
     const perText = new Float64Array(this.texts.bounce_text.length);
     const domains = new Uint8Array(this.words.recipient_domain.length);
     let total = 0;
@@ -149,9 +160,7 @@ class Warehouse {
       amounts[lineOf[row]] += amount;
       perText[columns.text[row]] += amount;
       domains[columns.recipient_domain[row]] = 1;
-      const reason = this.texts.reason[columns.text[row]] ?? NO_REASON;
-      let byDay = reasons.get(reason);
-      if (!byDay) reasons.set(reason, (byDay = new Float64Array(this.days.length)));
+      const byDay = (byReason[reasonOf.places[columns.text[row]]] ??= new Float64Array(this.days.length));
       byDay[columns.day[row]] += amount;
       total += amount;
     }
@@ -160,11 +169,25 @@ class Warehouse {
       largest: amounts.reduce((largest, amount) => Math.max(largest, amount), 0),
       amounts,
       lines: this.sort(selection, amounts),
-      reasons,
+      reasons: reasonOf.names.map((name, place) => ({ name, byDay: byReason[place] })).filter(({ byDay }) => byDay),
       perText,
       delivery: this.countDelivery(selection, domains),
       changes: this.findChanges(selection, perText),
+      alerts: this.findAlerts(selection),
     };
+  }
+
+  /** The reasons, and for each reply which of them it has. */
+  findReasons() {
+    this.reasons ??= (() => {
+      const names = [...new Set(this.texts.reason)];
+      const places = new Map(names.map((name, place) => [name, place]));
+      return {
+        names: names.map((name) => name ?? NO_REASON),
+        places: Uint16Array.from(this.texts.reason, (name) => places.get(name)),
+      };
+    })();
+    return this.reasons;
   }
 
   /** A line of what was seen, for the table; words as numbers, the places in their lists. */
@@ -195,9 +218,13 @@ class Warehouse {
     // one number says it all, and numbers are sorted without asking back: the value, then the line. Exact up to 2 ** 53
     const count = amounts.length;
     const sign = dir === "asc" ? 1 : -1;
-    const keys = [];
-    for (let line = 0; line < count; line++) if (amounts[line]) keys.push(sign * read(line) * count + line);
-    return Uint32Array.from(Float64Array.from(keys).sort(), (key) => ((key % count) + count) % count);
+    const keys = new Float64Array(count);
+    let found = 0;
+    for (let line = 0; line < count; line++) if (amounts[line]) keys[found++] = sign * read(line) * count + line;
+    const lines = new Uint32Array(found);
+    const sorted = keys.subarray(0, found).sort();
+    for (let place = 0; place < found; place++) lines[place] = ((sorted[place] % count) + count) % count;
+    return lines;
   }
 
   /** For each reply the place of its reason or description among those of all, in the order of the alphabet. */
@@ -216,7 +243,7 @@ class Warehouse {
   countDelivery(selection, domains) {
     const { columns } = this.data.tables.delivery;
     const isSearch = readTerms(selection.search).length > 0;
-    const count = () => ({ deferred: 0, accepted: 0 });
+    const count = () => ({ deferred: 0, attempts: 0 });
     const byProvider = this.words.provider.map(count);
     const byAddress = this.words.sending_ip.map(count);
     const all = count();
@@ -224,7 +251,7 @@ class Warehouse {
       if (isSearch && !domains[columns.recipient_domain[row]]) continue;
       for (const each of [byProvider[columns.provider[row]], byAddress[columns.sending_ip[row]], all]) {
         each.deferred += columns.deferred[row];
-        each.accepted += columns.accepted[row];
+        each.attempts += columns.attempts[row];
       }
     }
     return { provider: rank(this.words.provider, byProvider), sending_ip: rank(this.words.sending_ip, byAddress), all };
@@ -232,22 +259,25 @@ class Warehouse {
 
   /** New and grown replies of the days, as far as the selection has any of them. */
   findChanges(selection, perText) {
-    const { changes } = this.data;
+    return this.findOfDays(this.data.changes, selection).filter((change) => perText[change.text]);
+  }
+
+  /** Alerts of the days; of providers those that are chosen. They are about all mail, whatever else is chosen. */
+  findAlerts(selection) {
+    return this.findOfDays(this.data.alerts ?? { day: [] }, selection).filter(
+      ({ dimension, name }) => dimension !== "provider" || !selection.provider.size || selection.provider.has(name),
+    );
+  }
+
+  /** The rows of a table of columns whose `day` is within the selection's, with that day spelled out. */
+  findOfDays(table, selection) {
     const first = this.days.indexOf(selection.from);
     const last = this.days.indexOf(selection.to);
+    const names = Object.keys(table);
     const found = [];
-    for (let index = 0; index < changes.day.length; index++) {
-      const day = changes.day[index];
-      if (day < first || day > last || !perText[changes.text[index]]) continue;
-      found.push({
-        day: this.days[day],
-        text: changes.text[index],
-        change: changes.change[index],
-        amount: changes.amount[index],
-        usual: changes.usual[index],
-        history_days: changes.history_days[index],
-        previous_day: changes.previous_day[index],
-      });
+    for (let row = 0; row < table.day.length; row++) {
+      if (table.day[row] < first || table.day[row] > last) continue;
+      found.push(Object.fromEntries(names.map((name) => [name, name === "day" ? this.days[table.day[row]] : table[name][row]])));
     }
     return found;
   }
@@ -258,9 +288,9 @@ const LINE_WORDS = ["group", "recipient_domain", "cause", "bounce_class", "text"
 
 function rank(names, counts) {
   return names
-    .map((name, index) => ({ name, ...counts[index], first: counts[index].deferred + counts[index].accepted }))
-    .filter((each) => each.first)
-    .sort((one, other) => other.first - one.first || (one.name < other.name ? -1 : 1));
+    .map((name, index) => ({ name, ...counts[index] }))
+    .filter((each) => each.attempts)
+    .sort((one, other) => other.attempts - one.attempts || (one.name < other.name ? -1 : 1));
 }
 
 /** What is not seen but acts, spelled out, as flows/tables.py (show_plainly) does it. */

@@ -263,6 +263,7 @@ function update() {
   writeAddress();
   showTotals();
   showTable();
+  showAlerts();
   showChanges();
   drawCharts();
 }
@@ -286,8 +287,8 @@ function describeLists() {
 function showTotals() {
   const amount = document.createElement("strong");
   amount.textContent = formatNumber(seen.total);
-  const { deferred, accepted } = seen.delivery.all;
-  const rate = deferred + accepted ? ` ${formatShare(deferred / (deferred + accepted))} of first attempts were deferred.` : "";
+  const { deferred, attempts } = seen.delivery.all;
+  const rate = attempts ? ` ${formatShare(deferred / attempts)} of first attempts were deferred.` : "";
   const search = selection.search.trim() ? [`with ${showPlainly(selection.search.trim())}`] : [];
   const where = [...describeLists(), ...search];
   find("totals").replaceChildren(
@@ -320,17 +321,63 @@ function drawCharts() {
   drawRates("ip-rate", seen.delivery.sending_ip, "Sending IP");
   find("reasons-title").textContent = `${nameSubject()[0].toUpperCase()}${nameSubject().slice(1)} by day and reason`;
   find("delivery-hint").textContent =
-    `Deferred, of the first attempts that were accepted or deferred${
-      selection.search.trim() ? ", at the receiving domains that the search finds" : ""
+    `Deferred, of all first attempts${
+      selection.search.trim() ? " at the receiving domains that the search finds" : ""
     }; whatever class is chosen.`;
 }
 
-function showChanges() {
-  const rows = seen.changes.slice(0, SHOWN_CHANGES).map((each) => {
+const METRICS = {
+  hard_bounce_rate: "Hard bounces, of what was accepted or refused",
+  complaint_rate: "Complaints, of what was accepted",
+  deferral_growth: "Deferred first attempts, at several times the usual",
+  reply_growth: "A reply, at several times its usual",
+};
+const DIMENSIONS = { from_domain: "From domain", sending_ip: "Sending IP", provider: "Provider", bounce_text: "Reply" };
+
+function showAlerts() {
+  find("alerts-panel").hidden = !warehouse.data.alerts;
+  fillRows("alerts", seen.alerts, [4, 5, 6], (each) => [
+    each.day,
+    makeBadge(each.level),
+    METRICS[each.metric] ?? showPlainly(each.metric),
+    `${DIMENSIONS[each.dimension] ?? each.dimension} ${showPlainly(each.name)}`,
+    `${formatNumber(each.amount)} of ${formatNumber(each.volume)}`,
+    formatShare(each.rate),
+    each.usual === null ? "–" : formatShare(each.usual),
+  ]);
+  const left = seen.alerts.length - SHOWN_CHANGES;
+  find("alerts-hint").textContent = seen.alerts.length
+    ? `${left > 0 ? `${formatNumber(left)} more before. ` : ""}Judged by day and over all mail, whatever class, campaign, domain, source or search is chosen.`
+    : "No threshold was crossed on these days.";
+}
+
+function makeBadge(word) {
+  const badge = document.createElement("span");
+  badge.className = `badge ${["new", "grown", "critical", "warning", "notice"].includes(word) ? word : ""}`;
+  badge.textContent = showPlainly(word);
+  return badge;
+}
+
+/** Fill a table of the page with the first of the rows: `make` gives a row's cells, as text or elements. */
+function fillRows(id, all, numbers, make) {
+  const rows = all.slice(0, SHOWN_CHANGES).map((each) => {
     const row = document.createElement("tr");
-    const badge = document.createElement("span");
-    badge.className = `badge ${each.change === "new" ? "new" : "grown"}`;
-    badge.textContent = each.change;
+    row.append(
+      ...make(each).map((content, index) => {
+        const cell = document.createElement("td");
+        if (numbers.includes(index)) cell.className = "number";
+        cell.append(content);
+        return cell;
+      }),
+    );
+    return row;
+  });
+  find(id).hidden = rows.length === 0;
+  find(id).tBodies[0].replaceChildren(...rows);
+}
+
+function showChanges() {
+  fillRows("changes", seen.changes, [3, 4], (each) => {
     const look = document.createElement("button");
     look.type = "button";
     look.textContent = "Look";
@@ -339,30 +386,19 @@ function showChanges() {
       change({ search: `"${(warehouse.texts.bounce_text[each.text] ?? "").replaceAll('"', "")}"` });
       find("table-title").focus();
     });
-    const cells = [
+    return [
       each.day,
-      badge,
+      makeBadge(each.change),
       makeReply(each.text),
       formatNumber(each.amount),
       each.change === "new" ? "–" : formatUsual(each.usual),
       each.previous_day ?? "never",
       look,
     ];
-    row.append(
-      ...cells.map((content, index) => {
-        const cell = document.createElement("td");
-        if (index === 3 || index === 4) cell.className = "number";
-        cell.append(content);
-        return cell;
-      }),
-    );
-    return row;
   });
-  find("changes").hidden = rows.length === 0;
-  find("changes").tBodies[0].replaceChildren(...rows);
-  const left = seen.changes.length - rows.length;
-  find("changes-hint").textContent = rows.length
-    ? `${left ? `${formatNumber(left)} more before. ` : ""}Counted over all bounces with the reply, hard and soft, of every campaign.`
+  const left = seen.changes.length - SHOWN_CHANGES;
+  find("changes-hint").textContent = seen.changes.length
+    ? `${left > 0 ? `${formatNumber(left)} more before. ` : ""}Counted over all bounces with the reply, hard and soft, of every campaign.`
     : "No reply of this selection was new, or at ten times its usual.";
 }
 
@@ -519,9 +555,17 @@ function listenForReplies(within) {
   within.addEventListener("focusout", (event) => {
     if (reply(event)) hideWhole();
   });
-  window.addEventListener("scroll", (event) => {
-    if (event.target !== find("whole")) hideWhole();
-  }, true);
+  window.addEventListener(
+    "scroll",
+    (event) => {
+      if (event.target === find("whole") || find("whole").hidden) return;
+      const shown = document.querySelector("[aria-describedby=whole]");
+      // what has the focus was perhaps scrolled to for it; what was only pointed at is gone from under the pointer
+      if (shown && shown === document.activeElement) placeWhole(shown);
+      else hideWhole();
+    },
+    true,
+  );
   within.addEventListener("keydown", (event) => {
     if (event.key === "Escape") hideWhole();
     if (event.target instanceof Element && event.target.matches("#table .tabulator-col") && [" ", "Enter"].includes(event.key)) {
@@ -549,10 +593,15 @@ function showWhole(reply) {
   const text = Number(reply.dataset.text);
   find("whole-text").textContent = showPlainly(texts.sample_text[text] ?? texts.bounce_text[text], true);
   find("whole-description").textContent = showPlainly(texts.description[text] ?? "–");
-  const whole = find("whole");
   document.querySelector("[aria-describedby=whole]")?.removeAttribute("aria-describedby");
   reply.setAttribute("aria-describedby", "whole");
-  whole.hidden = false;
+  find("whole").hidden = false;
+  placeWhole(reply);
+}
+
+/** Put the whole original below its reply, or above it where there is no room. */
+function placeWhole(reply) {
+  const whole = find("whole");
   const at = reply.getBoundingClientRect();
   const size = whole.getBoundingClientRect();
   const isBelow = at.bottom + size.height + 12 < innerHeight || at.top < size.height + 12;

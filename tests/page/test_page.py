@@ -172,7 +172,8 @@ def test_charts_have_the_figures_of_the_marts(page, warehouse):
             warehouse,
             f"""select
                 coalesce({column}, '{NOT_LOGGED}') as name,
-                sum(deferred_first_attempt_count + delivered_first_attempt_count) as first_attempts,
+                sum(deferred_first_attempt_count + delivered_first_attempt_count + bounced_first_attempt_count)
+                    as first_attempts,
                 sum(deferred_first_attempt_count) as deferred
             from marts.rpt_delivery_daily
             where source_name = 'kumomta' group by all having first_attempts > 0 order by first_attempts desc, name""",
@@ -208,6 +209,37 @@ def test_new_and_grown_replies_are_those_of_the_mart(page, warehouse):
         [expected[0][2]],
     )
     assert count(page) == amount
+
+
+def test_alerts_are_those_of_the_days_and_providers_chosen(page, warehouse):
+    def read() -> list[list[str]]:
+        return page.locator("#alerts tbody").evaluate(
+            "body => [...body.rows].map((row) => [0, 1, 3, 4].map((index) => row.cells[index].textContent))"
+        )
+
+    def expect(condition: str) -> list[list[str]]:
+        rows = ask(
+            warehouse,
+            f"""select event_date::varchar, level, dimension, coalesce(dimension_value, '{NOT_LOGGED}'), event_count, volume_count
+            from marts.rpt_alerts where {condition}""",
+        )
+        labels = {
+            "from_domain": "From domain",
+            "sending_ip": "Sending IP",
+            "provider": "Provider",
+            "bounce_text": "Reply",
+        }
+        return sorted(
+            [day, level, f"{labels[dimension]} {name}", f"{amount} of {volume}"]
+            for day, level, dimension, name, amount, volume in rows
+        )
+
+    assert sorted(read()) == expect("true") != []
+    page.get_by_role("button", name="Last day only").click()
+    assert sorted(read()) == expect("event_date = '2026-03-08'") != []
+    page.get_by_role("button", name="All days of this page").click()
+    pick(page, "provider", "microsoft")
+    assert sorted(read()) == expect("dimension <> 'provider' or dimension_value = 'microsoft'") != []
 
 
 def test_search_finds_words_anywhere_and_phrases_whole(page, warehouse):
@@ -286,19 +318,19 @@ def test_whole_original_by_pointer_and_by_keyboard(page, warehouse):
 
 def test_headings_sort_by_pointer_and_by_keyboard(page, warehouse):
     amounts = page.locator("#table .tabulator-cell[tabulator-field=amount]")
-    heading = page.get_by_role("columnheader", name="Amount")
+    heading = page.locator("#table").get_by_role("columnheader", name="Amount")
     assert heading.get_attribute("aria-sort") == "descending"
     heading.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("[role=columnheader][tabulator-field=amount][aria-sort=ascending]")
     assert amounts.first.inner_text() == "1"
-    page.get_by_role("columnheader", name="Receiving domain").click()
+    page.locator("#table").get_by_role("columnheader", name="Receiving domain").click()
     page.wait_for_selector("[role=columnheader][tabulator-field=recipient_domain][aria-sort=ascending]")
     rows = read_csv(download(page, "csv"))
     domains = [row["recipient_domain"] for row in rows]
     assert domains == sorted(domains) and len(set(domains)) > 3
     assert page.locator("#table .tabulator-cell[tabulator-field=recipient_domain]").first.inner_text() == domains[0]
-    page.get_by_role("columnheader", name="Description").click()
+    page.locator("#table").get_by_role("columnheader", name="Description").click()
     page.wait_for_selector("[role=columnheader][tabulator-field=description][aria-sort=ascending]")
     descriptions = [row["description"] for row in read_csv(download(page, "csv"))]
     assert descriptions == sorted(descriptions, key=str.lower)
@@ -311,7 +343,7 @@ def test_link_carries_the_selection(browser, page_file, page, warehouse):
     page.locator("#to").fill("2026-03-06")
     page.locator("#to").blur()
     page.locator("#search").fill("user")
-    page.get_by_role("columnheader", name="Reply (masked)").click()
+    page.locator("#table").get_by_role("columnheader", name="Reply (masked)").click()
     page.wait_for_function("location.hash.includes('search=user') && location.hash.includes('sort=text')")
     address, said, rows = page.url, page.locator("#totals").inner_text(), read_csv(download(page, "csv"))
     assert rows
@@ -381,6 +413,7 @@ def test_no_request_leaves_the_page_from_a_web_server_either(browser, page_file)
         context.close()
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def test_light_dark_narrow_and_print(browser, page_file):
