@@ -77,6 +77,23 @@ def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
     return replace(result, notes=[*notes, *result.notes])
 
 
+def is_up_to_date(settings: Settings) -> bool:
+    """Whether a build would find nothing to do, nor anything to tell of damage or of work begun."""
+    if not settings.work_database.exists():
+        return False
+    versions, retained = find_versions(settings), find_retained(settings)
+    landed = find_kept(settings, retained)
+    if landing.find_damages(settings, landed) or find_work_state(settings).retained != versions.retained:
+        return False
+    with open_work(settings) as connection:
+        finished = {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
+        return (
+            read_versions(connection) == versions
+            and not read_begun(connection)
+            and all(load.file_digest in finished for load in landed)
+        )
+
+
 def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
     """Build once; `WorkDamagedError` where the private database turns out to be damaged."""
     started = time.perf_counter()

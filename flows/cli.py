@@ -27,7 +27,7 @@ from flows.report_cli import print_report, report
 from flows.suppression_cli import suppression_app
 
 if TYPE_CHECKING:
-    from flows.daily import RunResult
+    from flows.run_result import RunResult
     from flows.settings import Settings
 
 EXIT_CODES = """
@@ -86,6 +86,7 @@ def run(
     from flows.prefect_server import set_environment, use_server
     from flows.progress import show_progress
     from flows.room import check_room, find_shortage
+    from flows.run_result import run_without_news
 
     settings = _make_settings(home, inbox_directory=inbox)
     if not wait:
@@ -93,6 +94,9 @@ def run(
     elif active := find_active_run(settings):
         _say(f"waiting for another run: {active}")
     check_room(settings)
+    if not full_refresh and (result := run_without_news(settings, wait=wait)):
+        _print_run(settings, result)
+        return
     set_environment(settings, verbose=verbose)
     try:
         with use_server(settings):

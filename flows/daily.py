@@ -8,7 +8,6 @@ import os
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,6 +41,7 @@ from flows.lock import hold_lock
 from flows.problems import CANNOT_WRITE, ActionableError, NotExportedError, WrongUsageError, mask_addresses
 from flows.publish import publish, published_build_id
 from flows.report import Selection, choose_period, hold_readable, report
+from flows.run_result import RunResult
 from flows.settings import Settings
 from flows.tables import escape_markdown, make_markdown_table
 from flows.work_state import find_build_id
@@ -54,18 +54,6 @@ RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 TOP_ROWS = 20
 ARTIFACT_ROWS = 200
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A run: files landed and not readable, folders of no known source, the build, exports, and what was dropped."""
-
-    loads: list[Load]
-    unreadable: list[Unreadable]
-    unknown_folders: list[str]
-    build: BuildResult
-    exports: list[Path]
-    dropped: retention.Plan | None = None
 
 
 class MaskAddresses(logging.Filter):
