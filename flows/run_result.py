@@ -1,4 +1,4 @@
-"""What a run did, and the short way of one that finds nothing new: without Prefect, whose start is most of such a run."""
+"""What a run did, and the short way of one that finds nothing new: it needs no Prefect, which is most of such a run."""
 
 import time
 from dataclasses import dataclass
