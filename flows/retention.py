@@ -67,6 +67,7 @@ WHOLE = (
     "intermediate.int_bounce_texts__daily",
     "marts.rpt_bounces_daily",
     "intermediate.int_delivery_events__counted",
+    "marts.rpt_delivery_daily",
     "marts.rpt_delivery_times_daily",
 )
 """Those that lose nothing: they name nobody, or what they say of somebody bears on a list."""

@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from flows.batch import show_files
 from flows.retained import TABLES, Retained, select_retained
@@ -46,3 +47,14 @@ def test_retained_counts_of_then(tmp_path: Path) -> None:
     assert rows.column_names == list(TABLES["bounce_counts"])
     [row] = rows.to_pylist()
     assert (row["recipient_domain"], row["provider"], row["bounce_count"]) == ("gmail.com", None, 3)
+
+
+def test_retained_folders_of_then_lack_a_table(tmp_path: Path) -> None:
+    """Older passes kept no delivery times; any other table that is not there was lost."""
+    retained = Retained(1, 0, datetime(2026, 3, 5), tmp_path)
+    with duckdb.connect() as connection:
+        times = connection.execute(select_retained(retained, "delivery_times"))
+        assert [column[0] for column in times.description] == list(TABLES["delivery_times"])
+        assert times.fetchall() == []
+    with pytest.raises(FileNotFoundError):
+        select_retained(retained, "profiles")

@@ -11,8 +11,8 @@
 {% materialization incremental, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
+    {{ begin_model(target) }}
     {% if existing is none or not existing.is_table or should_full_refresh() %}
-        {{ make_room_for(target) }}
         {% call statement('main') -%}
             {{ replace_table_sql(target) }}
         {%- endcall %}

@@ -1,11 +1,11 @@
 {#-
     Tables and views put in place by `create or replace`, which DuckDB does at once or not at all. dbt's own ways rename what
-    is there, build beside it, rename again and drop: half of what a small model costs. Hooks, grants and indexes, which
-    no model here has, are left out.
+    is there, build beside it, rename again and drop: half of what a small model costs. Grants and indexes, which no model
+    here has, are left out; a hook before runs in the transaction of its model.
 -#}
 {% materialization table, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
-    {{ make_room_for(target) }}
+    {{ begin_model(target) }}
     {% call statement('main') -%}
         {{ replace_table_sql(target) }}
     {%- endcall %}
@@ -15,7 +15,7 @@
 
 {% materialization view, adapter='duckdb' %}
     {%- set target = this.incorporate(type='view') -%}
-    {{ make_room_for(target) }}
+    {{ begin_model(target) }}
     {% call statement('main') -%}
         {{ assert_contract() }}
         create or replace view {{ target }} as (
@@ -27,11 +27,15 @@
 {% endmaterialization %}
 
 {#- A table cannot replace a view, nor a view a table: what an older version of the model left behind goes. -#}
-{% macro make_room_for(target) %}
+{% macro begin_model(target) %}
+    {% if post_hooks %}
+        {% do exceptions.raise_compiler_error('a hook after a model is not run: see macros/materializations') %}
+    {% endif %}
     {%- set existing = load_cached_relation(this) -%}
     {% if existing is not none and existing.type != target.type %}
         {% do adapter.drop_relation(existing) %}
     {% endif %}
+    {{ run_hooks(pre_hooks) }}
 {% endmacro %}
 
 {% macro replace_table_sql(target) %}

@@ -1,4 +1,9 @@
--- What is counted anew as a whole stands beside the counts of touched days: time alone, or the list, can change it.
+-- depends_on: {{ ref('int_event_dates__touched') }}
+{{ config(
+    materialized='incremental',
+    touched={'column': 'event_date', 'model': 'int_event_dates__touched'},
+    pre_hook='{{ forget_changed_days() }}',
+) }}
 
 with events as (
     select * from {{ ref('int_delivery_events__counted') }}
@@ -19,44 +24,8 @@ bounces as (
     group by all
 ),
 
-undeliveries as (
-    select
-        undelivered_date as event_date,
-        source_name,
-        campaign_id,
-        from_domain,
-        sending_ip,
-        recipient_domain,
-        provider,
-        sum(undelivery_count) as undelivered_count
-    from {{ ref('rpt_undeliveries_daily') }}
-    group by all
-),
-
-suppressed_sends as (
-    select
-        event_date,
-        source_name,
-        campaign_id,
-        from_domain,
-        sending_ip,
-        recipient_domain,
-        provider,
-        count(*) as suppressed_send_count
-    from {{ ref('fct_suppressed_sends') }}
-    group by all
-    union all
-    select
-        retained.event_date,
-        retained.source_name,
-        retained.campaign_id,
-        retained.from_domain,
-        retained.sending_ip,
-        retained.recipient_domain,
-        {{ retained_provider('retained') }} as provider,
-        retained.suppressed_send_count
-    from {{ source('landing', 'retained_delivery_counts') }} as retained
-    where retained.suppressed_send_count > 0
+conclusions as (
+    select * from {{ ref('int_delivery_conclusions__counted') }}
 ),
 
 counted as (
@@ -64,9 +33,7 @@ counted as (
     union all by name
     select * from bounces
     union all by name
-    select * from undeliveries
-    union all by name
-    select * from suppressed_sends
+    select * from conclusions
 )
 
 select
@@ -94,4 +61,10 @@ select
     cast(coalesce(sum(undelivered_count), 0) as bigint) as undelivered_count,
     cast(coalesce(sum(suppressed_send_count), 0) as bigint) as suppressed_send_count
 from counted
+{% if is_incremental() %}
+where
+    event_date in (select event_date from {{ ref('int_event_dates__touched') }})
+    -- new, or forgotten just now
+    or event_date not in (select event_date from {{ this }})
+{% endif %}
 group by all
