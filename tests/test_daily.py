@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from published_database import Bounce, make_published
 
 from flows.lock import HOLDER_NAME, LOCK_NAME, check_lock, describe_holder, find_active_run, hold_lock
 from flows.problems import ActionableError, RunActiveError, WrongUsageError
+from flows.publish import publish
+from flows.run_result import run_without_news
 from flows.settings import Settings
 from flows.tables import escape_markdown, make_markdown_table, show_plainly
 
@@ -245,3 +248,27 @@ def test_the_holder_note_is_json(tmp_path):
         note = json.loads((tmp_path / HOLDER_NAME).read_text())
     assert note["pid"] == os.getpid()
     assert datetime.fromisoformat(note["since"]).tzinfo is not None
+
+
+def test_a_run_without_news_needs_no_prefect(warehouse, tmp_path):
+    """It writes what is missing of the exports; what is new, or begun, or damaged, is for the flow."""
+    home = tmp_path / "home"
+    shutil.copytree(warehouse.settings.root, home)
+    settings = Settings(home=home, inbox_directory=warehouse.settings.inbox)
+    assert run_without_news(settings) is None  # a copy is not the file that was published
+    publish(settings)
+    assert run_without_news(settings)
+    (settings.exports / "bounces.html").unlink()
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['prefect'] = None\n")
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "run"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    options = ["--home", str(home), "--inbox", str(settings.inbox)]
+    done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "nothing new" in done.stdout and (settings.exports / "bounces.html").exists()
+    settings.published_database.touch()
+    assert run_without_news(settings) is None
+    publish(settings)
+    assert run_without_news(settings)
+    next((settings.landing / "kumomta").glob("*.parquet")).write_bytes(b"")
+    assert run_without_news(settings) is None
