@@ -195,7 +195,12 @@ acceptances as (
         message_recipient_id,
         min(event_at) as delivered_at
     from identified
-    where event_type = 'delivered' and message_recipient_id in (select message_recipient_id from related where is_returned)
+    where
+        event_type = 'delivered'
+        and message_recipient_id in (
+            select message_recipient_id from related
+            where is_returned
+        )
     group by message_recipient_id
 ),
 
@@ -203,7 +208,8 @@ with_fates as (
     select
         identified.* replace (
             case
-                when identified.event_type = 'bounced' and identified.event_at > acceptances.delivered_at then 'out_of_band_bounce'
+                when identified.event_type = 'bounced' and identified.event_at > acceptances.delivered_at
+                    then 'out_of_band_bounce'
                 else identified.event_type
             end as event_type
         )
@@ -224,7 +230,12 @@ attempts as (
         event_id,
         row_number() over (partition by message_recipient_id order by event_at, event_id) as attempt_number
     from with_attempts
-    where is_attempt and message_recipient_id in (select message_recipient_id from related where is_uncounted)
+    where
+        is_attempt
+        and message_recipient_id in (
+            select message_recipient_id from related
+            where is_uncounted
+        )
 ),
 
 -- the last real reply says why a message expired better than the words of the queue that gave it up

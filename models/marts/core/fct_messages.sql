@@ -127,7 +127,7 @@ with_rules as (
     select
         summarised.*,
         progress.data_through_at,
-        unnest(coalesce(of_both.rule, of_source.rule, of_campaign.rule, of_all.rule))
+        coalesce(of_both.rule, of_source.rule, of_campaign.rule, of_all.rule) as rule
     from summarised
     inner join progress on summarised.source_name = progress.source_name
     left join rules as of_both
@@ -140,18 +140,18 @@ with_rules as (
 judged as (
     select
         *,
-        first_event_at + lifetime_hours * interval 1 hour as lifetime_ends_at,
-        case growth
-            when 'geometric' then pow(exponent, attempt_count - 1)
-            -- the interval is drawn up to `modifier` longer: the latest moment
-            when 'random' then 1 + modifier
+        first_event_at + rule.lifetime_hours * interval 1 hour as lifetime_ends_at,
+        case rule.growth
+            when 'geometric' then pow(rule.exponent, attempt_count - 1)
+            -- the interval is drawn up to `rule.modifier` longer: the latest moment
+            when 'random' then 1 + rule.modifier
             else 1
         end as growth_factor,
         case
             -- whoever complains has got it
             when final_event is not null or has_complaint then null
-            when attempt_count > retry_count then 'retries_used_up'
-            when first_event_at + lifetime_hours * interval 1 hour > data_through_at then null
+            when attempt_count > rule.retry_count then 'retries_used_up'
+            when first_event_at + rule.lifetime_hours * interval 1 hour > data_through_at then null
             when has_deferral then 'lifetime_passed'
             -- a report alone, of a message that no log has, tells of no end
             when has_injection then 'undefined'
@@ -221,7 +221,7 @@ select
             -- doubled sixty times it is beyond all numbers: ten years are as good as never
             then
                 last_attempt_at
-                + interval 1 second * cast(least(round(60 * interval_minutes * growth_factor), 315360000) as bigint)
+                + interval 1 second * cast(least(round(60 * rule.interval_minutes * growth_factor), 315360000) as bigint)
     end as next_resend_at,
     has_complaint,
     has_linked_report,
