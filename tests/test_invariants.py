@@ -121,6 +121,7 @@ def test_work_database_lost_is_rebuilt_from_landing(tmp_path: Path, logs: Logs, 
     assert marts.differences(generated.database, settings.published_database) == {}
 
 
+@pytest.mark.torture
 def test_files_landed_one_by_one_build_the_same(tmp_path: Path, logs: Logs, generated: Warehouse) -> None:
     """Small files are landed in packs: that shows neither in the marts nor in what they say of each file."""
     settings = Settings(home=tmp_path / "home", inbox_directory=logs.folder)

@@ -85,7 +85,7 @@ def count_facts(facts: list, selection: Selection) -> Counter:
     return counts
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(bounces, st.integers(1, 4)), max_size=20),
     st.lists(st.tuples(non_deliveries, st.integers(1, 4)), max_size=20),

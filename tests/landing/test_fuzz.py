@@ -108,8 +108,7 @@ SOURCES = (
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_spoilt_records_are_accounted_for(source: str, contents: dict[str, list[bytes]], tmp_path: Path) -> None:
-    for seed in range(2):
-        assert run_round(tmp_path / str(seed), source, contents[source], seed) > 0
+    assert run_round(tmp_path, source, contents[source], seed=0) > 0
 
 
 @pytest.mark.torture

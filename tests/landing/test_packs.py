@@ -135,7 +135,7 @@ ODD = {
 }  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_files_land_together_as_alone(new_home: Callable[[], Home], data: st.DataObject) -> None:
     homes = new_home(), new_home()

@@ -22,8 +22,9 @@ def find_chromium() -> str | None:
     return given or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Goes with its module: as long as it is there an event loop runs, in which Prefect's states answer otherwise."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     chromium = find_chromium()
     if chromium is None:
