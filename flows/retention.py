@@ -48,7 +48,7 @@ from flows.work import open_work
 from flows.work_state import create_state, find_versions, find_work_state, remove_work
 
 BY_GROUP = (
-    "intermediate.int_delivery_events__united",
+    "intermediate.int_staged_events__repeated",
     "intermediate.int_postfix__queue_facts",
     "intermediate.int_exim__message_facts",
     "intermediate.int_complaints__collected",
@@ -76,11 +76,15 @@ BY_CONDITION = {
     "intermediate.int_unclassified_bounces__collected": """
         event_id in (select event_id from work.marts.fct_delivery_events)""",
     "intermediate.int_rejects__collected": "file_digest not in (select file_digest from dropped_files)",
+    # of a dropped file not even the copies and the records that are no event
+    "intermediate.int_staged_events__collected": """
+        file_digest not in (select file_digest from dropped_files)
+        and (message_group_id is null or message_group_id not in (select message_group_id from dropped_groups))""",
     "intermediate.int_profiles__seen": """
         address in (select recipient from work.marts.fct_delivery_events)
         or address in (select address from retained_profiles)""",
 }
-"""Those that lose what has no event any more. All other tables are made anew by every build."""
+"""Those that lose what has no event or no file any more. All other tables are made anew by every build."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@
     tags and dots stay: they are different mailboxes to all but a few providers.
 -#}
 {% macro normal_address(text) -%}
-    {%- set bare = "lower(trim(coalesce(" ~ regex_group(text, '<([^<>]*)>\s*$') ~ ", " ~ text ~ ")))" -%}
+    {#- most have no brackets: the pattern need not look for them #}
+    {%- set bracketed = "case when contains(" ~ text ~ ", '<') then " ~ regex_group(text, '<([^<>]*)>\s*$') ~ " end" -%}
+    {%- set bare = "lower(trim(coalesce(" ~ bracketed ~ ", " ~ text ~ ")))" -%}
     nullif(
         case
             when strlen({{ text }}) > length({{ text }}) and contains({{ text }}, '@')

@@ -26,7 +26,7 @@ BREACHES = {
         set distinct_event_count = 0, staged_event_count = 0 {A_FILE}""",
     "an event lost while deriving": f"delete from marts.fct_delivery_events {AN_EVENT}",
     "an event doubled while deriving": f"insert into marts.fct_delivery_events select * from marts.fct_delivery_events {AN_EVENT}",
-    "an event lost while uniting": f"delete from intermediate.int_delivery_events__united {AN_EVENT}",
+    "an event lost while uniting": f"delete from intermediate.int_staged_events__collected {AN_EVENT}",
     "a report lost while joining": """delete from intermediate.int_report_links__found
         where event_id = (select min(event_id) from intermediate.int_report_links__found where report_source_name = 'dsn')""",
 }

@@ -3,6 +3,11 @@
     try(json_extract_string({{ document }}, '{{ path }}'))
 {%- endmacro %}
 
+{#- The texts at several JSON paths, as a list: the document is read once. -#}
+{% macro json_text_list(document, paths) -%}
+    try(json_extract_string({{ document }}, ['{{ paths | join("', '") }}']))
+{%- endmacro %}
+
 {#-
     A JSON array of texts as a list; null where there is none. The engine takes what two expressions share out of their
     `try`, so each step that can fail has one of its own.

@@ -4,7 +4,9 @@
     - with `unique_key`, the rows of the same key;
     - with `touched: {column: …, model: …}`, all rows whose `column` is among the same column of `model`, or of what this
       model itself gives. That also removes rows whose key no longer comes out of the model, so that a table built day
-      by day equals one built at once.
+      by day equals one built at once;
+    - with `batch_key`, the rows of the files of the batch, `batch_key` being the column of their digest. What the model
+      gives goes straight into the table, which it must not read itself.
 
     A model that has changed is built anew from landing (flows/build.py), so the columns are those of the table.
 -#}
@@ -15,6 +17,12 @@
     {% if existing is none or not existing.is_table or should_full_refresh() %}
         {% call statement('main') -%}
             {{ replace_table_sql(target) }}
+        {%- endcall %}
+    {% elif config.get('batch_key') %}
+        {% call statement('main') -%}
+            delete from {{ target }}
+            where {{ config.get('batch_key') }} in (select file_digest from {{ source('landing', 'loads') }});
+            insert into {{ target }} by name {{ sql }}
         {%- endcall %}
     {% else %}
         {%- set changed = model['name'] ~ '__changed' -%}

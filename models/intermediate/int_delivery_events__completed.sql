@@ -1,282 +1,37 @@
--- All events of the touched groups, completed by what only the events of one message together tell: sender, campaign
--- and Message-ID of a Postfix queue id, expiry of its recipients, out-of-band bounces, attempt numbers, the last
--- reply before an expiry.
+-- All events of the touched groups, with what the events of a message together tell of each other.
 
-with touched as (
-    select * from {{ ref('int_message_groups__touched') }}
-),
-
-events as (
-    select * from {{ ref('int_delivery_events__united') }}
-    where message_group_id in (select message_group_id from touched)
-),
-
-postfix_facts as (
-    select * from {{ ref('int_postfix__queue_facts') }}
-),
-
-exim_facts as (
-    select * from {{ ref('int_exim__message_facts') }}
-),
-
-handed_over as (
-    select * from postfix_facts
-    where fact = 'origin' and message_group_id in (select message_group_id from touched)
-),
-
--- what was said last of a queue id before a content filter took its message
-inherited_facts as (
-    select
-        postfix_facts.* replace (
-            {{ digest(['handed_over.line_id', 'postfix_facts.line_id']) }} as line_id,
-            handed_over.message_group_id as message_group_id,
-            handed_over.fact_at as fact_at
-        )
-    from handed_over
-    inner join postfix_facts
-        on
-            handed_over.fact_value = cast(postfix_facts.message_group_id as varchar)
-            and handed_over.fact_at >= postfix_facts.fact_at
-            and (postfix_facts.fact = 'sender' or starts_with(postfix_facts.fact, 'header'))
-    qualify row_number() over (
-        partition by handed_over.line_id, postfix_facts.fact
-        order by postfix_facts.fact_at desc, postfix_facts.line_id desc
-    ) = 1
-),
-
-queue_facts as (
-    select * from postfix_facts
-    where message_group_id in (select message_group_id from touched)
-    union all by name
-    select * from inherited_facts
-    union all by name
-    select * from exim_facts
-    where message_group_id in (select message_group_id from touched)
-),
-
--- A short queue id is used again after its file is removed (never within the same second: it holds the microsecond),
--- so the removals before a line number the lives of the id.
-queue_lives as (
-    select
-        message_group_id,
-        event_id as line_id,
-        event_at as line_at,
-        null as fact,
-        null as fact_value
-    from events
-    where source_name in ('postfix', 'exim')
-    union all
-    select
-        message_group_id,
-        line_id,
-        fact_at as line_at,
-        fact,
-        fact_value
-    from queue_facts
-),
-
-queue_lives_numbered as (
-    select
-        *,
-        count(*) filter (fact = 'removed') over (
-            partition by message_group_id
-            order by line_at
-            range between unbounded preceding and interval 1 microsecond preceding
-        ) as life_number
-    from queue_lives
-),
-
-queue_messages as (
-    select
-        message_group_id,
-        life_number,
-        min_by(fact_value, (line_at, line_id)) filter (fact = 'message_id') as message_id,
-        min_by(fact_value, (line_at, line_id)) filter (fact in ('sender', 'expired')) as envelope_sender,
-        min_by(fact_value, (line_at, line_id)) filter (fact in ('header x-campaign', 'header x-campaign-id')) as campaign_id,
-        min_by(fact_value, (line_at, line_id)) filter (fact = 'header from') as from_header
-    from queue_lives_numbered
-    group by message_group_id, life_number
-),
-
-attributed as (
-    select
-        events.* exclude (message_id, envelope_sender, from_domain, campaign_id),
-        coalesce(queue_messages.message_id, events.message_id) as message_id,
-        coalesce(events.envelope_sender, queue_messages.envelope_sender) as envelope_sender,
-        coalesce(events.from_domain, {{ header_domain('queue_messages.from_header') }}) as from_domain,
-        coalesce(events.campaign_id, queue_messages.campaign_id) as campaign_id,
-        coalesce(queue_lives_numbered.life_number, 0) as life_number
-    from events
-    left join queue_lives_numbered
-        on events.source_name in ('postfix', 'exim') and events.event_id = queue_lives_numbered.line_id
-    left join queue_messages
-        on
-            queue_lives_numbered.message_group_id = queue_messages.message_group_id
-            and queue_lives_numbered.life_number = queue_messages.life_number
-),
-
--- qmgr(8) says once for a queue id that it expired: true of every recipient that was still deferred
-expiries as (
-    select
-        lives.message_group_id,
-        lives.life_number,
-        min(lives.line_at) as expired_at,
-        min_by(facts.source_file, (lives.line_at, lives.line_id)) as source_file,
-        min_by(facts.file_digest, (lives.line_at, lives.line_id)) as file_digest,
-        min_by(facts.record_number, (lives.line_at, lives.line_id)) as record_number,
-        min_by(facts.landed_at, (lives.line_at, lives.line_id)) as landed_at
-    from queue_lives_numbered as lives
-    inner join queue_facts as facts on lives.line_id = facts.line_id
-    where lives.fact = 'expired'
-    group by lives.message_group_id, lives.life_number
-),
-
-last_before_expiry as (
-    select
-        attributed.* exclude (source_file, file_digest, record_number, landed_at),
-        expiries.expired_at,
-        expiries.source_file,
-        expiries.file_digest,
-        expiries.record_number,
-        expiries.landed_at
-    from attributed
-    inner join expiries
-        on
-            attributed.message_group_id = expiries.message_group_id
-            and attributed.life_number = expiries.life_number
-            and attributed.event_at <= expiries.expired_at
-    where attributed.source_name = 'postfix'
-    qualify row_number() over (
-        partition by attributed.message_group_id, attributed.life_number, attributed.recipient
-        order by attributed.event_at desc, attributed.event_id desc
-    ) = 1
-),
-
-with_expiries as (
-    select * from attributed
-    union all by name
-    select
-        * exclude (expired_at) replace (
-            {{ digest(['message_group_id', 'life_number', 'recipient', 'expired_at', "'expired'"]) }} as event_id,
-            expired_at as event_at,
-            'expired' as event_type,
-            'expired' as native_event_type,
-            false as is_attempt,
-            cast(null as integer) as attempt_number,
-            'local' as response_origin
-        )
-    from last_before_expiry
-    where event_type = 'deferred'
-),
-
-identified as (
-    select
-        *,
-        {{ digest(['message_group_id', 'life_number', 'message_id', 'recipient']) }} as message_recipient_id
-    from with_expiries
-),
-
--- Only the events of some messages tell of each other: those are looked at together, in few columns, and the others are
--- left as they are.
-related as (
-    select
-        message_recipient_id,
-        bool_or(event_type = 'bounced') and bool_or(event_type = 'delivered') as is_returned,
-        bool_or(is_attempt and attempt_number is null) as is_uncounted,
-        bool_or(event_type = 'expired' and response_origin <> 'remote') as is_given_up
-    from identified
-    group by message_recipient_id
-    having is_returned or is_uncounted or is_given_up
-),
-
--- a refusal after an acceptance came out of band, by whatever name the source has for it
-acceptances as (
-    select
-        message_recipient_id,
-        min(event_at) as delivered_at
-    from identified
-    where
-        event_type = 'delivered'
-        and message_recipient_id in (
-            select message_recipient_id from related
-            where is_returned
-        )
-    group by message_recipient_id
-),
-
-with_fates as (
-    select
-        identified.* replace (
-            case
-                when identified.event_type = 'bounced' and identified.event_at > acceptances.delivered_at
-                    then 'out_of_band_bounce'
-                else identified.event_type
-            end as event_type
-        )
-    from identified
-    left join acceptances on identified.message_recipient_id = acceptances.message_recipient_id
-),
-
-with_attempts as (
-    select
-        * replace (
-            is_attempt and event_type in ('delivered', 'deferred', 'bounced') as is_attempt
-        )
-    from with_fates
-),
-
-attempts as (
-    select
-        event_id,
-        row_number() over (partition by message_recipient_id order by event_at, event_id) as attempt_number
-    from with_attempts
-    where
-        is_attempt
-        and message_recipient_id in (
-            select message_recipient_id from related
-            where is_uncounted
-        )
-),
-
--- the last real reply says why a message expired better than the words of the queue that gave it up
-last_replies as (
-    select
-        expired.event_id,
-        max_by(
-            {
-                'response_text': replies.response_text,
-                'smtp_code': replies.smtp_code,
-                'enhanced_code': replies.enhanced_code,
-                'response_origin': replies.response_origin,
-                'mx_host': replies.mx_host,
-                'mx_ip': replies.mx_ip
-            },
-            (replies.event_at, replies.event_id)
-        ) as reply
-    from with_attempts as expired
-    inner join with_attempts as replies
-        on
-            expired.message_recipient_id = replies.message_recipient_id
-            and expired.event_at >= replies.event_at
-            and replies.event_type in ('deferred', 'bounced')
-            and replies.response_text is not null
-    where expired.event_type = 'expired' and expired.response_origin <> 'remote'
-    group by expired.event_id
-)
+{{ config(materialized='view') }}
 
 select
-    with_attempts.* replace (
+    logged.* replace (
+        coalesce(corrected.event_id, logged.event_id) as event_id,
+        coalesce(corrected.message_recipient_id, logged.message_recipient_id) as message_recipient_id,
+        {%- for column in ['message_id', 'envelope_sender', 'from_domain', 'campaign_id'] %}
+        case when corrected.event_id is null then logged.{{ column }} else corrected.{{ column }} end as {{ column }},
+        {%- endfor %}
+        coalesce(corrected.event_at, logged.event_at) as event_at,
+        cast(coalesce(corrected.event_at, logged.event_at) as date) as event_date,
+        coalesce(corrected.event_type, logged.event_type) as event_type,
+        case when corrected.line is null then logged.native_event_type else 'expired' end as native_event_type,
+        coalesce(
+            corrected.is_attempt, logged.is_attempt and logged.event_type in ('delivered', 'deferred', 'bounced')
+        ) as is_attempt,
         case
-            when with_attempts.is_attempt then coalesce(with_attempts.attempt_number, attempts.attempt_number)
+            when corrected.event_id is not null then corrected.attempt_number
+            when logged.is_attempt and logged.event_type in ('delivered', 'deferred', 'bounced') then logged.attempt_number
         end as attempt_number,
-        coalesce(last_replies.reply.response_text, with_attempts.response_text) as response_text,
-        {%- for column in ['smtp_code', 'enhanced_code', 'response_origin', 'mx_host', 'mx_ip'] %}
+        {%- for column in ['response_text', 'smtp_code', 'enhanced_code', 'mx_host', 'mx_ip'] %}
+        case when corrected.reply is null then logged.{{ column }} else corrected.reply.{{ column }} end as {{ column }},
+        {%- endfor %}
         case
-            when last_replies.event_id is null then with_attempts.{{ column }} else last_replies.reply.{{ column }}
-        end as {{ column }}
+            when corrected.reply is not null then corrected.reply.response_origin
+            when corrected.line is not null then 'local'
+            else logged.response_origin
+        end as response_origin,
+        {%- for column in ['source_file', 'file_digest', 'record_number', 'landed_at'] %}
+        case when corrected.line is null then logged.{{ column }} else corrected.line.{{ column }} end as {{ column }}
         {{- ',' if not loop.last }}
         {%- endfor %}
     )
-from with_attempts
-left join attempts on with_attempts.event_id = attempts.event_id
-left join last_replies on with_attempts.event_id = last_replies.event_id
+from {{ ref('int_delivery_events__logged') }} as logged
+left join {{ ref('int_delivery_events__corrected') }} as corrected on logged.event_id = corrected.logged_event_id

@@ -10,7 +10,8 @@ with loads as (
 ),
 
 staged as (
-    select * from {{ ref('int_staged_events__unioned') }}
+    select * from {{ ref('int_staged_events__collected') }}
+    where {{ in_batch() }}
 ),
 
 counted as (

@@ -11,8 +11,8 @@ select
     file_digest,
     coalesce(native_event_type, 'unknown') as native_event_type,
     count(*) as ignored_record_count
-from {{ ref('int_staged_events__unioned') }}
-where event_type is null and recipient_number = 1
+from {{ ref('int_staged_events__collected') }}
+where event_type is null and recipient_number = 1 and {{ in_batch() }}
 group by all
 union all
 select

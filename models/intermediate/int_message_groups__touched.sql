@@ -4,8 +4,8 @@
 select distinct message_group_id from {{ ref('int_delivery_events__united') }}
 union
 {% endif %}
-select message_group_id from {{ ref('int_staged_events__unioned') }}
-where event_type is not null
+select message_group_id from {{ ref('int_staged_events__collected') }}
+where event_type is not null and {{ in_batch() }}
 union
 select message_group_id from {{ ref('stg_postfix__lines') }}
 where line_kind not in ('recipient', 'other')

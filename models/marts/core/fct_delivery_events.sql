@@ -5,7 +5,10 @@
 ) }}
 
 with completed as (
-    select * from {{ ref('int_delivery_events__completed') }}
+    select
+        *,
+        {{ address_domain('recipient') }} as recipient_domain
+    from {{ ref('int_delivery_events__completed') }}
 ),
 
 replies as (
@@ -16,19 +19,8 @@ judgements as (
     select * from {{ ref('int_bounce_texts__judged') }}
 ),
 
--- servers repeat: the patterns see each once
-servers as (
-    select distinct
-        mx_host,
-        {{ address_domain('recipient') }} as recipient_domain
-    from completed
-),
-
 providers as (
-    select
-        *,
-        coalesce(provider_of(mx_host, recipient_domain), 'other') as provider
-    from servers
+    select * from {{ ref('int_providers__found') }}
 )
 
 select
@@ -38,14 +30,14 @@ select
     completed.native_event_id,
     completed.native_event_type,
     completed.event_at,
-    cast(completed.event_at as date) as event_date,
+    completed.event_date,
     completed.event_type,
     completed.is_attempt,
     completed.message_id,
     completed.message_recipient_id,
     cast(completed.attempt_number as integer) as attempt_number,
     completed.recipient,
-    {{ address_domain('completed.recipient') }} as recipient_domain,
+    completed.recipient_domain,
     providers.provider,
     completed.envelope_sender,
     completed.from_domain,
@@ -75,5 +67,5 @@ left join replies on completed.event_id = replies.event_id
 left join judgements on replies.judgement_id = judgements.judgement_id
 left join providers
     on
-        {{ address_domain('completed.recipient') }} is not distinct from providers.recipient_domain
+        completed.recipient_domain is not distinct from providers.recipient_domain
         and completed.mx_host is not distinct from providers.mx_host

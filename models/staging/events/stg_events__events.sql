@@ -1,5 +1,7 @@
 -- Canonical events as written by the sender's own tools: only types are to be put right.
 
+{{ config(materialized='view') }}
+
 with records as (
     select
         *,

@@ -1,16 +1,31 @@
 -- KumoMTA log records as delivery events.
 -- Format: https://docs.kumomta.com/reference/log_record/ and crates/kumo-log-types in its source.
 
-with records as (
+{{ config(materialized='view') }}
+
+with read_replies as (
     select
         *,
+        {{ json_text_list('response', [
+            '$.content', '$.command', '$.code', '$.enhanced_code.class', '$.enhanced_code.subject', '$.enhanced_code.detail',
+        ]) }} as reply
+    from {{ source('landing', 'kumomta') }}
+),
+
+records as (
+    select
+        * exclude (reply),
+        reply[1] as content,
+        reply[2] as command,
+        reply[3] as code,
+        reply[4:6] as enhanced_parts,
         -- words of its own: marked as such, or said without having given a command
         coalesce(
-            starts_with({{ json_text('response', '$.content') }}, 'KumoMTA internal:')
-            or (type in ('TransientFailure', 'Bounce') and {{ json_text('response', '$.command') }} is null),
+            starts_with(content, 'KumoMTA internal:')
+            or (type in ('TransientFailure', 'Bounce') and command is null),
             false
         ) as is_internal
-    from {{ source('landing', 'kumomta') }}
+    from read_replies
 ),
 
 -- `recipient` is a text, or an array of texts since 2025.12.02: recipients that got the same reply share a record
@@ -53,17 +68,10 @@ typed as (
             when type = 'OOB' then 'out_of_band_bounce'
             when type = 'Feedback' then 'complaint'
         end as event_type,
-        case when not is_internal then try_cast({{ json_text('response', '$.code') }} as integer) end as reply_code,
+        case when not is_internal then try_cast(code as integer) end as reply_code,
         case
-            when {{ json_text('response', '$.enhanced_code.class') }} is not null
-                then concat_ws(
-                    '.',
-                    {{ json_text('response', '$.enhanced_code.class') }},
-                    {{ json_text('response', '$.enhanced_code.subject') }},
-                    {{ json_text('response', '$.enhanced_code.detail') }}
-                )
+            when enhanced_parts[1] is not null then array_to_string(enhanced_parts, '.')
         end as enhanced_status,
-        {{ json_text('response', '$.content') }} as content,
         -- a queue is named `campaign:tenant@domain`
         {{ regex_group('queue', '^([^:@]+):') }} as queue_campaign
     from fanned_out

@@ -9,6 +9,8 @@
     'reportedDomain', 'headers',
 ] %}
 
+{{ config(materialized='view') }}
+
 with landed as (
     select
         *,

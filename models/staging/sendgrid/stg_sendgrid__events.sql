@@ -1,6 +1,8 @@
 -- SendGrid's webhook events as delivery events.
 -- Format: https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
 
+{{ config(materialized='view') }}
+
 with records as (
     select
         *,

@@ -2,6 +2,8 @@
 -- Format: https://developers.sparkpost.com/api/webhooks/
 -- Bounce classes: https://www.sparkpost.com/docs/deliverability/bounce-classification-codes/
 
+{{ config(materialized='view') }}
+
 with records as (
     select
         *,

@@ -6,8 +6,12 @@
     keys: lists of columns, each unique together; null counts as a value.
     accepted: by column, the texts that it may hold, beside null.
     references: by column, the table in whose column of the same name each value is, beside null.
+    among: the rows that are looked at, where all that could have changed are among them: `batch`, those of its files. All, where
+        the variable `is_tested_whole` says so.
 -#}
-{% test rules(model, filled=[], keys=[], accepted={}, references={}) %}
+{% test rules(model, filled=[], keys=[], accepted={}, references={}, among=none) %}
+
+{%- set condition = {'batch': in_batch()}.get(among, 'true') if not var('is_tested_whole') else 'true' -%}
 
 {%- set shown = (filled + (keys | sum(start=[])) + (accepted | list)) | unique | list -%}
 {%- set row_rules = [] -%}
@@ -30,7 +34,7 @@
     select
         unnest([{{ cases | join(', ') }}]) as rule,
         {{ row_as_text(shown) }} as found
-    from {{ model }}
+    from checked
     where {{ row_rules | map(attribute=1) | join(' or ') }}
     {%- endset -%}
     {%- do searches.append(search) -%}
@@ -40,7 +44,7 @@
     select
         '{{ key | join(', ') }}: not unique' as rule,
         {{ row_as_text(key) }} as found
-    from {{ model }}
+    from checked
     group by {{ key | join(', ') }}
     having count(*) > 1
     {%- endset -%}
@@ -51,14 +55,19 @@
     select
         '{{ column }} is not in {{ parent.identifier }}' as rule,
         {{ row_as_text([column]) }} as found
-    from {{ model }} as child
+    from checked as child
     where
         child.{{ column }} is not null
         and not exists (select 1 from {{ parent }} as parent where parent.{{ column }} = child.{{ column }})
     {%- endset -%}
     {%- do searches.append(search) -%}
 {%- endfor -%}
-with broken as (
+with checked as (
+    select * from {{ model }}
+    where {{ condition }}
+),
+
+broken as (
     {{ searches | join('\n    union all\n    ') }}
 )
 
