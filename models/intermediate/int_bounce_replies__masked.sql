@@ -6,7 +6,8 @@ with refused as (
         event_id,
         message_group_id,
         mask_recipient(coalesce(response_text, ''), recipient) as reply,
-        mx_class_of(mx_host, {{ address_domain('recipient') }}) as mx_class
+        mx_host,
+        {{ address_domain('recipient') }} as recipient_domain
     from {{ ref('int_delivery_events__completed') }}
     where event_type in ('deferred', 'bounced', 'expired', 'dropped', 'out_of_band_bounce')
 ),
@@ -26,7 +27,11 @@ select
     refused.event_id,
     refused.message_group_id,
     masked.bounce_text,
-    refused.mx_class,
-    {{ digest(['masked.bounce_text', 'refused.mx_class']) }} as judgement_id
+    providers.mx_class,
+    {{ digest(['masked.bounce_text', 'providers.mx_class']) }} as judgement_id
 from refused
 inner join masked on refused.reply = masked.reply
+inner join {{ ref('int_providers__found') }} as providers
+    on
+        refused.recipient_domain is not distinct from providers.recipient_domain
+        and refused.mx_host is not distinct from providers.mx_host

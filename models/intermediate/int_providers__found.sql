@@ -1,5 +1,5 @@
--- The mailbox providers of the servers and domains that the touched messages went to: servers repeat, and the patterns see
--- each once.
+-- The mailbox providers, and the classes of server that rules tell apart, of the servers and domains that the touched messages
+-- went to: servers repeat, and the patterns see each once.
 
 with servers as (
     select distinct
@@ -10,5 +10,6 @@ with servers as (
 
 select
     *,
-    coalesce(provider_of(mx_host, recipient_domain), 'other') as provider
+    coalesce(provider_of(mx_host, recipient_domain), 'other') as provider,
+    mx_class_of(mx_host, recipient_domain) as mx_class
 from servers
