@@ -69,7 +69,7 @@ def run_floor(inbox: Path, scratch: Path) -> dict[str, float]:
 def run_polars(inbox: Path, scratch: Path) -> dict[str, float]:
     import polars
 
-    logs = polars.scan_ndjson(f"{inbox}/kumomta/*.jsonl", infer_schema_length=10_000)
+    logs = polars.scan_ndjson(f"{inbox}/kumomta/*.jsonl", schema=dict.fromkeys(FIELDS, polars.String))
     logs.sink_parquet(scratch / "polars.parquet")
     polars.scan_parquet(scratch / "polars.parquet").group_by("type", "queue").len().collect()
     return {}

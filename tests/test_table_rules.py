@@ -28,13 +28,23 @@ class Relation(str):
         return str(self)
 
 
-def find_broken(rows: list[tuple[Any, ...]], rules: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Run the test, as dbt renders it, on a table of the rows: rule, count and examples of what is broken."""
+def find_broken(
+    rows: list[tuple[Any, ...]], rules: dict[str, Any], *, is_tested_whole: bool = False
+) -> list[tuple[Any, ...]]:
+    """Run the test, as dbt renders it, on a table of the rows: rule, count and examples of what is broken.
+
+    The second row is the batch's.
+    """
     text = (
         SOURCE.read_text(encoding="utf-8").replace("{% test ", "{% macro ").replace("{% endtest %}", "{% endmacro %}")
     )
     environment = Environment(extensions=["jinja2.ext.do"])
-    rendered: Any = environment.from_string(text, globals={"row_as_text": read_macros().row_as_text}).module
+    given = {
+        "row_as_text": read_macros().row_as_text,
+        "var": {"is_tested_whole": is_tested_whole}.get,
+        "in_batch": lambda: "id = 2",
+    }
+    rendered: Any = environment.from_string(text, globals=given).module
     references = {column: Relation(table) for column, table in rules.get("references", {}).items()}
     with duckdb.connect() as connection:
         connection.execute("create table reasons as select 'full' as reason")
@@ -45,6 +55,14 @@ def find_broken(rows: list[tuple[Any, ...]], rules: dict[str, Any]) -> list[tupl
 
 def test_table_that_keeps_its_rules_passes() -> None:
     assert find_broken(GOOD, RULES) == []
+
+
+def test_only_what_a_build_can_have_changed_is_looked_at_unless_all_is_asked_for() -> None:
+    broken = [(1, None, 1, "remote", "full"), (2, None, 2, None, None)]
+    assert [count for _, count, _ in find_broken(broken, {"filled": ["kind"], "among": "batch"})] == [1]
+    assert [count for _, count, _ in find_broken(broken, {"filled": ["kind"]})] == [2]
+    whole = find_broken(broken, {"filled": ["kind"], "among": "batch"}, is_tested_whole=True)
+    assert [count for _, count, _ in whole] == [2]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@
     - with `unique_key`, the rows of the same key;
     - with `touched: {column: …, model: …}`, all rows whose `column` is among the same column of `model`, or of what this
       model itself gives. That also removes rows whose key no longer comes out of the model, so that a table built day
-      by day equals one built at once;
+      by day equals one built at once. `days`, likewise a column and a model, names the days of which all these rows are, where
+      the engine need not look for them in all others;
     - with `batch_key`, the rows of the files of the batch, `batch_key` being the column of their digest. What the model
       gives goes straight into the table, which it must not read itself.
 
@@ -34,8 +35,14 @@
             );
             delete from {{ target }}
             where
-                {{ column }} in (select {{ column }} from {{ changed }})
-                {% if touched %}or {{ column }} in (select {{ column }} from {{ ref(touched['model']) }}){% endif %};
+                {% if config.get('days') %}
+                {%- set days = config.get('days') -%}
+                {{ days['column'] }} in (select {{ days['column'] }} from {{ ref(days['model']) }}) and
+                {%- endif %}
+                (
+                    {{ column }} in (select {{ column }} from {{ changed }})
+                    {% if touched %}or {{ column }} in (select {{ column }} from {{ ref(touched['model']) }}){% endif %}
+                );
             insert into {{ target }} by name select * from {{ changed }};
             drop table {{ changed }}
         {%- endcall %}

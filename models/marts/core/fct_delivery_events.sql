@@ -1,7 +1,9 @@
 -- depends_on: {{ ref('int_message_groups__touched') }}
+-- depends_on: {{ ref('int_logged_days__touched') }}
 {{ config(
     materialized='incremental',
     touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
+    days={'column': 'event_date', 'model': 'int_logged_days__touched'},
 ) }}
 
 with completed as (

@@ -18,11 +18,18 @@ links as (
     where linked_by is not null
 ),
 
+-- found by two columns: on all other days nothing else has to be read
+open_days as (
+    select distinct event_date from {{ ref('fct_delivery_events') }}
+    where message_group_id in (select message_group_id from open_groups)
+),
+
+-- a report that came apart is of a judged group too
 logged_events as (
-    select * from {{ ref('fct_delivery_events') }}
-    where
-        message_group_id in (select message_group_id from open_groups)
-        or event_id in (select event_id from links)
+    select events.*
+    from {{ ref('fct_delivery_events') }} as events
+    inner join open_days on events.event_date = open_days.event_date
+    inner join open_groups on events.message_group_id = open_groups.message_group_id
 ),
 
 -- a report that came apart counts for the message it speaks of

@@ -6,12 +6,26 @@
     keys: lists of columns, each unique together; null counts as a value.
     accepted: by column, the texts that it may hold, beside null.
     references: by column, the table in whose column of the same name each value is, beside null.
-    among: the rows that are looked at, where all that could have changed are among them: `batch`, those of its files. All, where
-        the variable `is_tested_whole` says so.
+    among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files;
+        `touched`, the events of the touched groups; `judged`, the messages of the groups that are judged anew. All, where the
+        variable `is_tested_whole` says so.
 -#}
 {% test rules(model, filled=[], keys=[], accepted={}, references={}, among=none) %}
 
-{%- set condition = {'batch': in_batch()}.get(among, 'true') if not var('is_tested_whole') else 'true' -%}
+{%- if among is none or var('is_tested_whole') -%}
+    {%- set chosen = 'true' -%}
+{%- elif among == 'batch' -%}
+    {%- set chosen = in_batch() -%}
+{%- elif among == 'touched' -%}
+    {%- set chosen -%}
+    event_date in (select event_date from {{ ref('int_logged_days__touched') }})
+    and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+    {%- endset -%}
+{%- elif among == 'judged' -%}
+    {%- set chosen = 'message_group_id in (select message_group_id from ' ~ ref('int_message_groups__judged') ~ ')' -%}
+{%- else -%}
+    {{ exceptions.raise_compiler_error('among is batch, touched, judged or nothing, not ' ~ among) }}
+{%- endif -%}
 
 {%- set shown = (filled + (keys | sum(start=[])) + (accepted | list)) | unique | list -%}
 {%- set row_rules = [] -%}
@@ -64,7 +78,7 @@
 {%- endfor -%}
 with checked as (
     select * from {{ model }}
-    where {{ condition }}
+    where {{ chosen }}
 ),
 
 broken as (
