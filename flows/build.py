@@ -18,11 +18,12 @@ from flows.dbt_child import PROGRESS_NAME
 from flows.dbt_project import find_project_directory
 from flows.erasure.late import erase_late
 from flows.failpoints import failpoint
+from flows.pair import announce, attach_marts, confirm, write_token
 from flows.problems import ActionableError, CannotWriteError, mask_addresses, read_write_problem, remedy_of
 from flows.retained import find_retained
 from flows.settings import Settings
 from flows.sources import read_sources
-from flows.work import WorkDamagedError, is_damage, open_work, prepare_work, set_aside
+from flows.work import WorkDamagedError, is_damage, open_work, prepare_work, remove_work, set_aside
 from flows.work_state import (
     Versions,
     create_state,
@@ -30,7 +31,6 @@ from flows.work_state import (
     find_work_state,
     read_begun,
     read_versions,
-    remove_work,
     write_finished,
 )
 
@@ -83,7 +83,8 @@ def is_up_to_date(settings: Settings) -> bool:
         return False
     versions, retained = find_versions(settings), find_retained(settings)
     landed = find_kept(settings, retained)
-    if landing.find_damages(settings, landed) or find_work_state(settings).retained != versions.retained:
+    state = find_work_state(settings)
+    if landing.find_damages(settings, landed) or not state.is_usable or state.retained != versions.retained:
         return False
     with open_work(settings) as connection:
         finished = {row[0] for row in connection.execute("select file_digest from landing.built_files").fetchall()}
@@ -133,6 +134,12 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         show_retained(connection, retained)
         rules.install(connection, find_project_directory())
         connection.execute("insert into landing.begun values (?)", [versions.rule_set])
+        attach_marts(connection, settings)
+        token = announce(connection)
+        write_token(connection, token)
+        confirm(connection, token)
+        if full_refresh:
+            connection.execute("drop schema if exists marts.marts cascade")  # of a model that is no more, too
     failpoint("build.batch_shown")
     judged_with = {*begun_with, *([built_with.rule_set] if built_with else [])}
     is_retouched = not full_refresh and judged_with != {versions.rule_set}
@@ -155,7 +162,9 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         warnings = [
             line for result in results if result["status"] == "warn" for line in _describe_warning(connection, result)
         ]
-        write_finished(connection, versions, batch, results)
+        token = announce(connection)
+        write_token(connection, token)
+        write_finished(connection, versions, batch, results, token)
     failpoint("build.finished")
     return BuildResult(
         is_built=True,

@@ -36,10 +36,12 @@ def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     from dbt.cli.main import dbtRunner
     from dbt.contracts.graph.manifest import Manifest
 
-    # No model asks where the database lies: what dbt parsed for one home serves another.
+    # No model asks where the databases lie: what dbt parsed for one home serves another.
     connection_keys: Any = DuckDBCredentials._connection_keys
     setattr(  # noqa: B010 - mypy refuses the plain assignment
-        DuckDBCredentials, "_connection_keys", lambda self: [key for key in connection_keys(self) if key != "path"]
+        DuckDBCredentials,
+        "_connection_keys",
+        lambda self: [key for key in connection_keys(self) if key not in ("path", "attach")],
     )
     # what is imported stays until the end: no use in looking through it again and again
     gc.collect()

@@ -20,12 +20,17 @@ NAMES = (
     "landing.recorded",
     "landing.seen_written",  # the cache of seen files, under its temporary name
     "build.versions_forgotten",  # for a rebuild
+    "pair.announced",  # a new token, before and after dbt
+    "pair.written",  # and not confirmed yet
     "build.batch_shown",
     "build.node",  # dbt turns to a model, seed or test, in its own process; some hundreds in a build
     "build.dbt_ended",
     "build.finishing",  # inside the transaction that ends a build
     "build.finished",
-    "publish.copied",  # a mart, into the new file; once for each
+    "retention.replaced",  # one of the private databases
+    "publish.compacted",  # the private marts, under another name
+    "publish.copied",
+    "publish.made",  # a table, of a view over what is private; once for each
     "publish.written",
     "publish.renamed",
     "export.written",  # one of the files, under its temporary name

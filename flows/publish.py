@@ -1,8 +1,12 @@
-"""Publish the tested marts: copy them to a new file and swap it in by rename, so that readers see one whole state."""
+"""Publish the tested marts: copy their file, add what readers need beside them, and swap the copy in by rename, so that
+readers see one whole state.
+"""
 
 import json
+import os
 import re
-from collections.abc import Container
+import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,14 +17,16 @@ from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
 from flows.failpoints import failpoint
 from flows.landing.loads import sync
+from flows.pair import STORAGE_VERSION
 from flows.problems import ActionableError
 from flows.settings import Settings
 from flows.sql import quote, text
-from flows.work import is_damage, set_aside
+from flows.work import WorkDamagedError, is_damage, open_work, set_aside
 from flows.work_state import find_build_id
 
-STORAGE_VERSION = "v1.2.0"
-"""The oldest DuckDB that can read the published file."""
+FREE_SHARE = 0.5
+"""Of the blocks of `marts.duckdb`: where more of them are free, as those of tables that a build made anew are, the file
+is written anew, so that the published one is at most about twice what it need be. Builds of one day leave a tenth."""
 
 NOTE_NAME = "published.json"
 """In `state/`: which build was published, and size, time and inode of the file."""
@@ -84,7 +90,7 @@ def _stamp(path: Path) -> list[int]:
 
 
 def publish(settings: Settings) -> Path:
-    """Copy every mart of the last finished build to a new file and rename it to `bouncehouse.duckdb`.
+    """Copy the marts of the last finished build to a new file and rename it to `bouncehouse.duckdb`.
 
     To be called only after `build` has returned: it tested what is copied here. Readers that have the old file open
     keep it; those that open the name see the old or the new one, never a part. What this changes of days that were
@@ -98,10 +104,13 @@ def publish(settings: Settings) -> Path:
     temporary = target.with_name(f".{target.name}.new")
     _remove(temporary)  # of a killed run
     try:
-        _copy(settings, build_id, published_at, temporary)
-    except duckdb.Error as error:
+        _settle(settings)
+        _copy_file(settings.marts_database, temporary)
+        failpoint("publish.copied")
+        _complete(settings, build_id, published_at, temporary)
+    except (duckdb.Error, WorkDamagedError, OSError) as error:
         _remove(temporary)  # where the disk is full, it is what fills it
-        if not is_damage(error):
+        if isinstance(error, OSError) or (isinstance(error, duckdb.Error) and not is_damage(error)):
             raise
         raise ActionableError(
             f"nothing was published: {set_aside(settings, 'damaged', str(error).splitlines()[0])}", "run again"
@@ -120,27 +129,68 @@ def publish(settings: Settings) -> Path:
     return target
 
 
-def _copy(settings: Settings, build_id: str, published_at: datetime, target: Path) -> None:
-    """Write the marts, with all that readers need beside them, to a new database file."""
+def _settle(settings: Settings) -> None:
+    """Have all that was committed to the marts in their file, and no more free blocks in it than may be published."""
+    with open_work(settings) as connection:
+        connection.execute("checkpoint marts")
+        blocks = connection.execute(
+            "select free_blocks, total_blocks from pragma_database_size() where database_name = 'marts'"
+        ).fetchone()
+    assert blocks
+    if blocks[0] > FREE_SHARE * blocks[1]:
+        _compact(settings)
+
+
+def _compact(settings: Settings) -> None:
+    """Write `marts.duckdb` anew and rename it: the same tables, views and token, without free blocks."""
+    fresh = settings.marts_database.with_name(f".{settings.marts_database.name}.new")
+    _remove(fresh)
+    with duckdb.connect() as connection:
+        connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
+        connection.execute(f"attach {text(settings.marts_database)} as old (read_only)")
+        connection.execute(f"attach {text(fresh)} as fresh (storage_version {text(STORAGE_VERSION)})")
+        connection.execute("copy from database old to fresh")
+        connection.execute("detach fresh")
+    sync(fresh)
+    failpoint("publish.compacted")
+    fresh.replace(settings.marts_database)
+    sync(fresh.parent)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy by the kernel, which on file systems that can (btrfs, xfs) shares the blocks instead."""
+    with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new:
+        with suppress(AttributeError, OSError):  # not on this system, or not between these file systems
+            while os.copy_file_range(old.fileno(), new.fileno(), 1 << 30):
+                pass
+        # what is left of it: usually nothing. A disk that is full says so here
+        shutil.copyfileobj(old, new)
+
+
+def _complete(settings: Settings, build_id: str, published_at: datetime, target: Path) -> None:
+    """Make of a copy of the marts what readers get."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
         connection.execute(f"attach {text(settings.work_database)} as work (read_only)")
-        connection.execute(f"attach {text(target)} as published (storage_version {text(STORAGE_VERSION)})")
-        connection.execute("create schema published.marts")
-        # as the build that was just run declares them
-        marts = connection.execute("select distinct mart from work.landing.marts order by mart").fetchall()
+        connection.execute(f"attach {text(settings.marts_database)} as marts (read_only)")
+        connection.execute(f"attach {text(target)} as published")
+        _read_all(connection)
         views = _find_views(connection)
-        for (mart,) in marts:
-            if mart in views:
-                continue
-            connection.execute(f"create table published.marts.{quote(mart)} as select * from work.marts.{quote(mart)}")
-            failpoint("publish.copied")
+        _drop_undeclared(connection)
+        for view, definition in views.items():
+            connection.execute(f"drop view published.marts.{quote(view)}")
+            if definition is None:
+                connection.execute(f"create table published.marts.{quote(view)} as from marts.marts.{quote(view)}")
+                failpoint("publish.made")
         restatements.keep_restatements(connection, settings, build_id=build_id, published_at=published_at)
+        connection.execute("detach marts")  # as the name is the schema's too, the views could mean either
         connection.execute("use published")
+        connection.execute("begin")
         for definition in views.values():
-            connection.execute(definition)
-        _copy_comments(connection, views)
+            if definition is not None:
+                connection.execute(definition)
+        _copy_comments(connection)
         rules.install(connection, find_project_directory(), schema="marts")
         for macro, ledger in PAST_LISTS.items():
             connection.execute(_past_list(macro, ledger))
@@ -175,6 +225,7 @@ def _copy(settings: Settings, build_id: str, published_at: datetime, target: Pat
                 else "table published.marts.ops_publication"
             )
             connection.execute(f"comment on {thing} is {text(description)}")
+        connection.execute("commit")
         connection.execute("use memory")
         connection.execute("detach published")
 
@@ -188,20 +239,61 @@ def _past_list(macro: str, ledger: str) -> str:
         qualify {read_macros().is_last_change()} and action in ('added', 'imported')"""
 
 
-def _find_views(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The views that read marts alone, as statements that make them there; others are published as tables."""
+def _read_all(connection: duckdb.DuckDBPyConnection) -> None:
+    """Read every value once, as a copy of a damaged file is a copy: DuckDB compares each block with its checksum."""
+    tables = "select schema_name, table_name from duckdb_tables() where database_name = 'published'"
+    for schema, table in connection.execute(tables).fetchall():
+        connection.execute(
+            f"select bit_xor(hash(each)) from published.{quote(schema)}.{quote(table)} as each"
+        ).fetchall()
+
+
+def _find_views(connection: duckdb.DuckDBPyConnection) -> dict[str, str | None]:
+    """The marts that are views: of those that read marts alone the statement that makes them wherever the file lies.
+
+    Others read what is not published, and are published as tables.
+    """
     views = connection.execute(
-        "select view_name, sql from duckdb_views() where database_name = 'work' and schema_name = 'marts'"
+        """select view_name, sql from duckdb_views()
+        where database_name = 'marts' and schema_name = 'marts'
+            and view_name in (select mart from work.landing.marts)"""
     ).fetchall()
     return {
-        name: definition.replace('"work".marts.', "marts.")
+        name: None if re.search(r'\bwork"?\.', definition) else definition.replace("marts.marts.", "marts.")
         for name, definition in views
-        if set(re.findall(r'"work"\.(\w+)\.', definition)) == {"marts"}
     }
 
 
-def _copy_comments(connection: duckdb.DuckDBPyConnection, views: Container[str]) -> None:
+def _drop_undeclared(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop what is no mart that the last build declares: the pair's token, and what a hand left there."""
+    others = """
+        select 'schema' as kind, schema_name as name, '' as name_in_schema
+        from duckdb_schemas()
+        where database_name = 'published' and not internal and schema_name <> 'marts'
+        union all
+        select 'table', schema_name, table_name
+        from duckdb_tables()
+        where database_name = 'published' and schema_name in ('main', 'marts')
+        union all
+        select 'view', schema_name, view_name
+        from duckdb_views()
+        where database_name = 'published' and schema_name in ('main', 'marts') and not internal
+    """
+    declared = {("marts", mart) for (mart,) in connection.execute("select mart from work.landing.marts").fetchall()}
+    for kind, *names in connection.execute(others).fetchall():
+        if tuple(names) not in declared:
+            thing = ".".join(quote(name) for name in names if name)
+            connection.execute(f"drop {kind} published.{thing}{' cascade' if kind == 'schema' else ''}")
+
+
+def _copy_comments(connection: duckdb.DuckDBPyConnection) -> None:
     """Give tables and columns the descriptions of their YAML, so that a client shows them."""
+    views = {
+        name
+        for (name,) in connection.execute(
+            "select view_name from duckdb_views() where database_name = 'published' and schema_name = 'marts'"
+        ).fetchall()
+    }
     described = "select mart, column_name, description from work.landing.marts where description <> ''"
     for mart, column, description in connection.execute(described).fetchall():
         table = f"published.marts.{quote(mart)}"

@@ -5,7 +5,7 @@ docs/architecture.md). A group is *closed* when its last event is older than the
 bound to it, by a report that came apart or by a content filter. A pass works in steps, each whole or not there:
 
 1. what stays of the closed groups is added up with what was retained before, in a new folder (flows/retained.py);
-2. `work.duckdb` is written anew without them, so that nothing of them is left in its free blocks;
+2. `work.duckdb` and `marts.duckdb` are written anew without them, so that nothing of them is left in their free blocks;
 3. landed files go that hold nothing any more that the models need, their load records stay.
 
 `finish` takes steps 2 and 3, after a kill too. Then the next build makes what is derived from all events, from facts
@@ -27,8 +27,10 @@ from flows.batch import find_kept
 from flows.build import build
 from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
+from flows.failpoints import failpoint
 from flows.landing import loads
 from flows.landing.temporary import hold_lock
+from flows.pair import STORAGE_VERSION, announce, confirm, write_token
 from flows.problems import ActionableError
 from flows.retained import (
     ACCOUNT_COUNTS,
@@ -44,8 +46,8 @@ from flows.retained import (
 )
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sql import text
-from flows.work import open_work
-from flows.work_state import create_state, find_versions, find_work_state, remove_work
+from flows.work import open_work, remove_work
+from flows.work_state import create_state, find_versions, find_work_state
 
 BY_GROUP = (
     "intermediate.int_staged_events__repeated",
@@ -74,14 +76,14 @@ WHOLE = (
 
 BY_CONDITION = {
     "intermediate.int_unclassified_bounces__collected": """
-        event_id in (select event_id from work.marts.fct_delivery_events)""",
+        event_id in (select event_id from marts.marts.fct_delivery_events)""",
     "intermediate.int_rejects__collected": "file_digest not in (select file_digest from dropped_files)",
     # of a dropped file not even the copies and the records that are no event
     "intermediate.int_staged_events__collected": """
         file_digest not in (select file_digest from dropped_files)
         and (message_group_id is null or message_group_id not in (select message_group_id from dropped_groups))""",
     "intermediate.int_profiles__seen": """
-        address in (select recipient from work.marts.fct_delivery_events)
+        address in (select recipient from marts.marts.fct_delivery_events)
         or address in (select address from retained_profiles)""",
 }
 """Those that lose what has no event or no file any more. All other tables are made anew by every build."""
@@ -163,7 +165,7 @@ def drop_old(settings: Settings, now: datetime | None = None) -> Plan | None:
 
 
 def finish(settings: Settings) -> None:
-    """Make the home agree with what is retained: its `work.duckdb`, its landed files, and no other retained folder."""
+    """Make the home agree with what is retained: its private databases, its landed files, no other retained folder."""
     for path in settings.retained.glob(f"{UNFINISHED_PREFIX}*"):
         shutil.rmtree(path)
     retained = find_retained(settings)
@@ -177,7 +179,7 @@ def finish(settings: Settings) -> None:
 
 
 class Dropping:
-    """One pass over a `work.duckdb`: which groups and files go (temporary tables), and what stays of them."""
+    """One pass over the private databases: which groups and files go (temporary tables), and what stays of them."""
 
     def __init__(self, settings: Settings, connection: duckdb.DuckDBPyConnection, cutoff: datetime) -> None:
         self.settings = settings
@@ -249,7 +251,7 @@ class Dropping:
                     count(*) as events,
                     min(event_at) as first_event_at,
                     max(event_at) as last_event_at
-                from marts.fct_delivery_events
+                from marts.marts.fct_delivery_events
                 semi join closed using (message_group_id)
                 group by source_name
             ),
@@ -316,7 +318,7 @@ class Dropping:
                     then mx_class_of(events.mx_host, events.recipient_domain)
                 end as mx_class,
                 case when events.reason is distinct from texts.reason then events.reason end as other_reason
-            from marts.fct_delivery_events as events
+            from marts.marts.fct_delivery_events as events
             semi join closed on events.message_group_id = closed.message_group_id
             left join judged_texts as texts on events.text_id = texts.text_id
             """
@@ -349,7 +351,7 @@ class Dropping:
                     select
                         bounces.event_date, {", ".join(f"bounces.{name}" for name in GROUPING)}, bounces.bounce_class,
                         going.bounce_text, going.mx_class, 1 as bounce_count
-                    from marts.fct_bounces as bounces
+                    from marts.marts.fct_bounces as bounces
                     inner join going on bounces.event_id = going.event_id
                 )
                 group by all""",
@@ -364,7 +366,7 @@ class Dropping:
                         cast(messages.undelivered_at as date) as undelivered_date,
                         {", ".join(f"messages.{name}" for name in GROUPING)}, messages.cause, messages.bounce_class,
                         going.bounce_text, going.mx_class, going.other_reason, 1 as undelivery_count
-                    from marts.fct_messages as messages
+                    from marts.marts.fct_messages as messages
                     semi join closed on messages.message_group_id = closed.message_group_id
                     left join going on messages.deciding_event_id = going.event_id
                     where messages.outcome = 'undelivered'
@@ -382,7 +384,7 @@ class Dropping:
                     group by all
                     union all by name
                     select event_date, {grouping}, 1 as suppressed_send_count
-                    from marts.fct_suppressed_sends
+                    from marts.marts.fct_suppressed_sends
                     semi join going using (event_id)
                 )
                 group by all""",
@@ -416,7 +418,7 @@ class Dropping:
                     select
                         events.*, texts.bounce_text, mx_class_of(events.mx_host, events.recipient_domain) as mx_class,
                         'soft_bounces' as cause
-                    from marts.fct_delivery_events as events
+                    from marts.marts.fct_delivery_events as events
                     inner join judged_texts as texts on events.text_id = texts.text_id
                     where events.event_id in (
                         select event_id from intermediate.int_suppression_causes__collected where cause = 'soft_bounces'
@@ -464,13 +466,14 @@ class Dropping:
                     ) = 1 as is_outcome
                 from going
                 inner join suspects on going.recipient = suspects.address and going.event_at > suspects.bounced_at
-                left join marts.fct_messages as messages on going.message_recipient_id = messages.message_recipient_id
+                left join marts.marts.fct_messages as messages
+                    on going.message_recipient_id = messages.message_recipient_id
                 where going.event_type = 'delivered'""",
             # of whom there are events still, or who is in a ledger: the addresses of the others go
             "profiles": """
                 with kept as (
                     select recipient as address, min(event_at) as first_seen_at, max(event_at) as last_seen_at
-                    from marts.fct_delivery_events
+                    from marts.marts.fct_delivery_events
                     anti join closed using (message_group_id)
                     group by recipient
                 )
@@ -518,7 +521,7 @@ class Dropping:
                         (event_type = 'dropped')::bigint as dropped_count,
                         (event_type = 'out_of_band_bounce')::bigint as out_of_band_bounce_count,
                         (event_type = 'complaint')::bigint as complaint_count
-                    from marts.fct_delivery_events
+                    from marts.marts.fct_delivery_events
                     semi join closed using (message_group_id)
                     union all by name
                     select
@@ -655,53 +658,70 @@ def waiting_sources(settings: Settings, connection: duckdb.DuckDBPyConnection) -
 
 
 def shrink_work(settings: Settings, retained: Retained) -> None:
-    """Step 2: write `work.duckdb` anew without what was dropped; it is replaced by rename.
+    """Step 2: write the private databases anew without what was dropped; they are replaced by rename.
 
-    One that is not as the pass found it is removed, and the next build makes it from landing.
+    Those that are not as the pass found them are removed, and the next build makes them from landing. Killed between
+    the two renames, it is done again from new marts and the old rest, which gives the same.
     """
-    fresh = settings.work_database.with_name(f".{settings.work_database.name}.new")
-    for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
-        leftover.unlink(missing_ok=True)
+    databases = (settings.marts_database, settings.work_database)
+    fresh_marts, fresh = (path.with_name(f".{path.name}.new") for path in databases)
+    for path in (fresh_marts, fresh):
+        for leftover in (path, path.with_name(path.name + ".wal")):
+            leftover.unlink(missing_ok=True)
     if not settings.work_database.exists():
         return
     state = find_work_state(settings)
-    if state.retained == retained.number:
+    if not state.is_usable or state.retained == retained.number:
         return
     if state.retained != retained.previous or not state.is_settled or state.versions is None:
         remove_work(settings)
         return
+    with open_work(settings) as connection:
+        token = announce(connection)
+        # nothing may be left in a log, which would be applied to the new file
+        connection.execute("checkpoint work")
+        connection.execute("checkpoint marts")
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
         connection.execute("set preserve_insertion_order = false")
         connection.execute(f"set temp_directory = {text(fresh.with_name(fresh.name + '.tmp'))}")
-        connection.execute(f"attach {text(settings.work_database)} as old (read_only)")
+        connection.execute(f"attach {text(settings.work_database)} as old_work (read_only)")
+        connection.execute(f"attach {text(settings.marts_database)} as old_marts (read_only)")
         connection.execute(f"attach {text(fresh)} as work")
+        connection.execute(f"attach {text(fresh_marts)} as marts (storage_version {text(STORAGE_VERSION)})")
         connection.execute(f"create table dropped_groups as from {text(retained.path(DROPPED_GROUPS))}")
         for table in ("files", "profiles"):
             name = "dropped_files" if table == "files" else "retained_profiles"
             connection.execute(f"create view {name} as {select_retained(retained, table)}")
-        for schema in ("intermediate", "marts"):
-            connection.execute(f"create schema work.{schema}")
+        connection.execute("create schema work.intermediate; create schema marts.marts")
         for table in BY_GROUP:
-            connection.execute(
-                f"create table work.{table} as from old.{table} anti join dropped_groups using (message_group_id)"
-            )
+            copy_table(connection, table, "anti join dropped_groups using (message_group_id)")
         for table in WHOLE:
-            connection.execute(f"create table work.{table} as from old.{table}")
+            copy_table(connection, table)
         for table, condition in BY_CONDITION.items():
-            connection.execute(f"create table work.{table} as from old.{table} where {condition}")
+            copy_table(connection, table, f"where {condition}")
         connection.execute("use work")
         create_state(connection)
         for table in ("built_files", "builds", "marts"):
-            connection.execute(f"insert into work.landing.{table} by name select * from old.landing.{table}")
+            connection.execute(f"insert into work.landing.{table} by name select * from old_work.landing.{table}")
         connection.execute("update work.landing.work_state set retained = ?, is_settled = true", [retained.number])
+        write_token(connection, token)
+        confirm(connection, token)
         connection.execute("use memory")
-        connection.execute("detach work")
-    loads.sync(fresh)
-    fresh.chmod(settings.work_database.stat().st_mode)
-    fresh.replace(settings.work_database)
-    loads.sync(settings.root)
+        connection.execute("detach work; detach marts")
+    for new, path in zip((fresh_marts, fresh), databases, strict=True):
+        loads.sync(new)
+        new.chmod(path.stat().st_mode)
+        new.replace(path)
+        loads.sync(settings.root)
+        failpoint("retention.replaced")
+
+
+def copy_table(connection: duckdb.DuckDBPyConnection, table: str, rest: str = "") -> None:
+    """Copy a table of `old_work` or `old_marts`, as `rest` of the query says."""
+    database = "marts" if table.startswith("marts.") else "work"
+    connection.execute(f"create table {database}.{table} as from old_{database}.{table} {rest}")
 
 
 def read_units(settings: Settings) -> Iterator[tuple[loads.Load, ...]]:

@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         return self.root / "work.duckdb"
 
     @property
+    def marts_database(self) -> Path:
+        """The marts as they are built, private as the other; one pair with it (flows/pair.py)."""
+        return self.root / "marts.duckdb"
+
+    @property
     def published_database(self) -> Path:
         return self.root / "bouncehouse.duckdb"
 

@@ -1,4 +1,4 @@
-"""What builds remember in `work.duckdb`: the landed files that are built, and what else its tables depend on."""
+"""What builds remember in `work.duckdb`: the landed files that are built, and what else the tables depend on."""
 
 import hashlib
 import json
@@ -13,15 +13,16 @@ import pyarrow as pa
 from flows import landing, rules
 from flows.dbt_project import find_project_directory
 from flows.failpoints import failpoint
+from flows.pair import CREATE_TOKENS, confirm
 from flows.retained import find_retained
 from flows.settings import Settings
 from flows.sources import read_sources
-from flows.work import mark_format, open_work
+from flows.work import WorkDamagedError, is_usable, mark_format, open_work
 
 
 @dataclass(frozen=True)
 class Versions:
-    """What the tables in `work.duckdb` depend on besides the landed files."""
+    """What the tables in the private databases depend on besides the landed files."""
 
     project: str
     """Digest of the models, macros, seeds other than the rules, and of what sources.yml says of records; when it moves,
@@ -57,9 +58,13 @@ def find_versions(settings: Settings) -> Versions:
 
 @dataclass(frozen=True)
 class WorkState:
-    """What is known of `work.duckdb`: with which retained tables its own go, and if a finished build left them."""
+    """What is known of the private databases: with which retained tables they go, and if a finished build left them.
+
+    Those that are not usable are set aside by the next build.
+    """
 
     retained: int = 0
+    is_usable: bool = True
     is_settled: bool = False
     versions: Versions | None = None
 
@@ -69,11 +74,16 @@ def find_work_state(settings: Settings) -> WorkState:
     if not settings.work_database.exists():
         retained = find_retained(settings)
         return WorkState(retained.number if retained else 0)
-    with open_work(settings) as connection:
-        create_state(connection)
-        row = connection.execute("select retained, is_settled from landing.work_state").fetchone()
-        retained_number, is_settled = row or (0, False)
-        return WorkState(retained_number, is_settled, read_versions(connection))
+    try:
+        with open_work(settings) as connection:
+            if not is_usable(connection):
+                return WorkState(is_usable=False)
+            create_state(connection)
+            row = connection.execute("select retained, is_settled from landing.work_state").fetchone()
+            retained_number, is_settled = row or (0, False)
+            return WorkState(retained_number, is_settled=is_settled, versions=read_versions(connection))
+    except WorkDamagedError:
+        return WorkState(is_usable=False)
 
 
 def find_build_id(settings: Settings) -> str | None:
@@ -81,6 +91,8 @@ def find_build_id(settings: Settings) -> str | None:
     if not settings.work_database.exists():
         return None
     with open_work(settings) as connection:
+        if not is_usable(connection):
+            return None
         create_state(connection)
         row = connection.execute("select build_id from landing.builds order by finished_at desc limit 1").fetchone()
     return str(row[0]) if row else None
@@ -88,6 +100,7 @@ def find_build_id(settings: Settings) -> str | None:
 
 def create_state(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables in which builds remember what they did, as far as they are missing."""
+    connection.execute("begin")
     connection.execute("create schema if not exists landing")
     connection.execute("create table if not exists landing.built_files (file_digest varchar primary key)")
     connection.execute(
@@ -111,7 +124,9 @@ def create_state(connection: duckdb.DuckDBPyConnection) -> None:
         """create table if not exists landing.work_state as
         select cast(0 as bigint) as retained, exists (select 1 from landing.builds) as is_settled"""
     )
+    connection.execute(CREATE_TOKENS)
     mark_format(connection)
+    connection.execute("commit")
 
 
 def read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
@@ -131,9 +146,13 @@ def read_begun(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def write_finished(
-    connection: duckdb.DuckDBPyConnection, versions: Versions, batch: list[landing.Load], results: list[dict[str, Any]]
+    connection: duckdb.DuckDBPyConnection,
+    versions: Versions,
+    batch: list[landing.Load],
+    results: list[dict[str, Any]],
+    token: str,
 ) -> None:
-    """Write down, in one transaction, that the batch is built, and what the marts are."""
+    """Write down, in one transaction, that the batch is built, what the marts are and which token they have."""
     finished_at = datetime.now(UTC).replace(tzinfo=None)
     build_id = hashlib.sha256(f"{finished_at.isoformat()} {os.getpid()}".encode()).hexdigest()[:16]
     connection.execute("begin")
@@ -166,11 +185,6 @@ def write_finished(
     connection.execute("insert into landing.marts by name select * from marts")
     connection.execute("delete from landing.begun")
     connection.execute("update landing.work_state set is_settled = true")
+    confirm(connection, token)
     failpoint("build.finishing")
     connection.execute("commit")
-
-
-def remove_work(settings: Settings) -> None:
-    """Remove `work.duckdb`; the next build makes it anew from landing."""
-    for path in (settings.work_database, settings.work_database.with_name(settings.work_database.name + ".wal")):
-        path.unlink(missing_ok=True)

@@ -1,11 +1,12 @@
 """The conservation laws: they hold for every file, and each is seen to fail where it is broken."""
 
 import shutil
-from pathlib import Path
 
 import duckdb
 import pytest
 
+from flows.settings import Settings
+from flows.work import open_work
 from tests import marts
 from tests.conftest import Warehouse
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("invariants")
 A_FILE = (
     "where file_digest = (select min(file_digest) from intermediate.int_files__accounted where source_name = 'ses')"
 )
-AN_EVENT = "where event_id = (select min(event_id) from marts.fct_delivery_events where source_name = 'ses')"
+AN_EVENT = "where event_id = (select min(event_id) from marts.marts.fct_delivery_events where source_name = 'ses')"
 BREACHES = {
     "a record lost while landing": f"update intermediate.int_files__accounted set records_read = records_read + 1 {A_FILE}",
     "a record landed twice": f"update intermediate.int_files__accounted set records_landed = records_landed + 1 {A_FILE}",
@@ -24,8 +25,8 @@ BREACHES = {
         set ignored_record_count = ignored_record_count - 1 {A_FILE}""",
     "an event of no record": f"""update intermediate.int_files__accounted
         set distinct_event_count = 0, staged_event_count = 0 {A_FILE}""",
-    "an event lost while deriving": f"delete from marts.fct_delivery_events {AN_EVENT}",
-    "an event doubled while deriving": f"insert into marts.fct_delivery_events select * from marts.fct_delivery_events {AN_EVENT}",
+    "an event lost while deriving": f"delete from marts.marts.fct_delivery_events {AN_EVENT}",
+    "an event doubled while deriving": f"insert into marts.marts.fct_delivery_events select * from marts.marts.fct_delivery_events {AN_EVENT}",
     "an event lost while uniting": f"delete from intermediate.int_staged_events__collected {AN_EVENT}",
     "a report lost while joining": """delete from intermediate.int_report_links__found
         where event_id = (select min(event_id) from intermediate.int_report_links__found where report_source_name = 'dsn')""",
@@ -33,9 +34,12 @@ BREACHES = {
 
 
 @pytest.fixture(scope="module")
-def work(generated: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the private database, under its own name, by which the compiled SQL calls it."""
-    return Path(shutil.copy(generated.settings.work_database, tmp_path_factory.mktemp("broken") / "work.duckdb"))
+def work(generated: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A copy of the private databases, under their own names, by which the compiled SQL calls them."""
+    copy = Settings(home=tmp_path_factory.mktemp("broken"))
+    shutil.copy(generated.settings.work_database, copy.work_database)
+    shutil.copy(generated.settings.marts_database, copy.marts_database)
+    return copy
 
 
 def reconcile(connection: duckdb.DuckDBPyConnection, generated: Warehouse) -> list[tuple]:
@@ -46,8 +50,8 @@ def reconcile(connection: duckdb.DuckDBPyConnection, generated: Warehouse) -> li
 
 
 @pytest.mark.parametrize("breach", BREACHES)
-def test_each_law_stands(generated: Warehouse, work: Path, breach: str) -> None:
-    with duckdb.connect(work) as connection:
+def test_each_law_stands(generated: Warehouse, work: Settings, breach: str) -> None:
+    with open_work(work) as connection:
         assert reconcile(connection, generated) == []
         connection.execute("begin")
         connection.execute(BREACHES[breach])

@@ -476,7 +476,20 @@ def test_a_database_that_cannot_be_searched_is_no_proof(tmp_path):
 
 def test_only_databases_go_with_the_private_one(tmp_path):
     settings = Settings(home=tmp_path)
-    for name in ("work.duckdb", "work.duckdb.wal", "work.damaged.duckdb", "work.newer.duckdb", "work.md"):
+    for name in (
+        "work.duckdb",
+        "work.duckdb.wal",
+        "work.damaged.duckdb",
+        "work.newer.duckdb",
+        "marts.duckdb",
+        "marts.duckdb.wal",
+        "marts.unmatched.duckdb",
+        ".work.duckdb.new",
+        ".marts.duckdb.new",
+        ".marts.duckdb.new.wal",
+        "work.md",
+        "marts.md",
+    ):
         (tmp_path / name).touch()
     remove_private_databases(settings)
-    assert [path.name for path in tmp_path.iterdir()] == ["work.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["marts.md", "work.md"]

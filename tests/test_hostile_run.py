@@ -275,6 +275,7 @@ def test_nothing_of_a_log_has_become_a_path(ran: Ran) -> None:
     names = {path.name for path in ran.home.iterdir()}
     assert names <= {
         "actions", "bouncehouse.duckdb", "exports", "landing", "rejects", "state", "work.duckdb", ".lock", "work.duckdb.wal",
+        "marts.duckdb", "marts.duckdb.wal",
     }  # fmt: skip
     for path in [*ran.home.glob("landing/*/*"), *ran.home.glob("rejects/*/*")]:
         assert re.fullmatch(r"(pack-)?[0-9a-f]{64}\.(json|parquet)", path.name)

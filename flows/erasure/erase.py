@@ -155,9 +155,14 @@ def forget(settings: Settings, paths: set[Path]) -> None:
 
 
 def remove_private_databases(settings: Settings) -> None:
-    """Remove `work.duckdb`, what it has not yet written into its file, and any that were set aside."""
-    for path in settings.root.glob("work.*duckdb*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    """Remove `work.duckdb` and `marts.duckdb`, what is not yet in their files, and any set aside or half written.
+
+    The work database goes first: marts without one are removed by the next build, and kept by none.
+    """
+    settings.work_database.unlink(missing_ok=True)
+    for name in (settings.work_database.stem, settings.marts_database.stem):
+        for path in [*settings.root.glob(f"{name}.*duckdb*"), *settings.root.glob(f".{name}.duckdb.new*")]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from flows.erasure.pseudonyms import KEY_NAME, RECORDS_NAME
 from flows.landing.lines import pc
 from flows.problems import ActionableError
 from flows.settings import Settings
-from flows.sql import quote
+from flows.sql import quote, text
 
 BLOCK_BYTES = 64 << 20
 OVERLAP_BYTES = 4096
@@ -117,12 +117,14 @@ def count_in_batch(batch: pa.RecordBatch, targets: Sequence[Target]) -> int:
 def count_in_database(path: Path, targets: Sequence[Target]) -> int:
     """Rows of all tables, and what the file holds beside them: comments, macros, blocks that are no longer used."""
     count = 0
-    with duckdb.connect(path, read_only=True) as connection:
+    with duckdb.connect() as connection:
+        # by a name of ours: in a file called after its schema, `marts.duckdb`, names of two parts could mean either
+        connection.execute(f"attach {text(path)} as searched (read_only)")
         tables = connection.execute(
-            "select schema_name, table_name from duckdb_tables() where not internal order by all"
+            "select schema_name, table_name from duckdb_tables() where database_name = 'searched' order by all"
         ).fetchall()
         for schema, table in tables:
-            query = f"select columns(*)::varchar from {quote(schema)}.{quote(table)}"
+            query = f"select columns(*)::varchar from searched.{quote(schema)}.{quote(table)}"
             reader = connection.execute(query).to_arrow_reader(BATCH_ROWS)
             count += sum(count_in_batch(batch, targets) for batch in reader)
     return count + count_in_bytes(path, targets)

@@ -166,7 +166,7 @@ class Kill:
     @property
     def is_come_to_by_any_run(self) -> bool:
         """Also by one that finds nothing new."""
-        return not self.failpoint.startswith(("landing.re", "landing.w", "build", "publish"))
+        return not self.failpoint.startswith(("landing.re", "landing.w", "build", "pair", "publish"))
 
     def __str__(self) -> str:
         who = "group" if self.is_group else "process"
@@ -208,9 +208,21 @@ STAGES: tuple[tuple[tuple[str, int], ...], ...] = (
         ("landing.recorded", 2),
         ("landing.seen_written", 1),
     ),
-    (("build.versions_forgotten", 1), ("build.batch_shown", 1), ("build.node", 270)),
-    (("build.dbt_ended", 1), ("build.finishing", 1), ("build.finished", 1)),
-    (("publish.copied", 25), ("publish.written", 1), ("publish.renamed", 1)),
+    (
+        ("build.versions_forgotten", 1),
+        ("pair.announced", 1),
+        ("pair.written", 1),
+        ("build.batch_shown", 1),
+        ("build.node", 270),
+    ),
+    (
+        ("build.dbt_ended", 1),
+        ("pair.announced", 2),
+        ("pair.written", 2),
+        ("build.finishing", 1),
+        ("build.finished", 1),
+    ),
+    (("publish.copied", 1), ("publish.made", 5), ("publish.written", 1), ("publish.renamed", 1)),
     (("export.written", 14), ("export.staged", 1), ("export.renamed", 14), ("export.copied", 13)),
 )
 """Failpoints by the stages of a run, in its order, and up to which count it surely comes to each."""

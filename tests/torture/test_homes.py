@@ -95,9 +95,10 @@ def open_in_client(database: Path, how: str, statement: str) -> subprocess.Popen
 
 
 def test_the_oldest_home_opens_and_says_what_it_published_then(oldest: Warehouse) -> None:
-    assert oldest.result.notes == [
-        "the models, seeds or sources.yml have changed: everything is built again from landing"
-    ]
+    (note,) = oldest.result.notes
+    assert "are of an older version (the format is 0" in note
+    assert "work.older.duckdb" in note
+    assert "everything is built again from landing" in note
     assert oldest.result.files == 12
     events = "select source_name, event_type, count(*) from marts.fct_delivery_events group by all order by all"
     assert marts.read(oldest.database, events) == EVENTS_OF_0_1_0
@@ -125,16 +126,18 @@ def test_a_work_database_of_a_newer_version_is_set_aside(home: Settings) -> None
     with duckdb.connect(home.work_database) as connection:
         connection.execute("update landing.format set format = 99")
     (note,) = work.prepare_work(home)
-    assert "is of a newer version (its format is 99" in note
-    assert "work.newer.duckdb" in note
+    assert "are of a newer version (the format is 99" in note
+    assert "work.newer.duckdb and marts.newer.duckdb" in note
     assert (home.root / "work.newer.duckdb").exists()
     assert not home.work_database.exists()
+    assert not home.marts_database.exists()
     assert work.prepare_work(home) == []
 
 
+@pytest.mark.parametrize("name", ["work", "marts"])
 @pytest.mark.parametrize("damage", ["empty", "cut to half", "cut by ten bytes", "head", "both headers", "other"])
-def test_a_damaged_work_database_is_set_aside(home: Settings, damage: str) -> None:
-    path = home.work_database
+def test_a_damaged_private_database_is_set_aside(home: Settings, damage: str, name: str) -> None:
+    path = home.root / f"{name}.duckdb"
     size = path.stat().st_size
     with path.open("rb+") as file:
         match damage:
@@ -154,19 +157,21 @@ def test_a_damaged_work_database_is_set_aside(home: Settings, damage: str) -> No
                 file.write(b"This is no database.\n" * 1000)
     damaged = path.read_bytes()
     (note,) = work.prepare_work(home)
-    assert "work.duckdb is damaged" in note
-    assert "work.damaged.duckdb" in note
+    assert "work.duckdb and marts.duckdb are damaged" in note
+    assert "called work.damaged.duckdb and marts.damaged.duckdb" in note
     assert "built again from landing" in note
-    assert (home.root / "work.damaged.duckdb").read_bytes() == damaged
-    assert not path.exists()
+    assert (home.root / f"{name}.damaged.duckdb").read_bytes() == damaged
+    assert not home.work_database.exists()
+    assert not home.marts_database.exists()
 
 
 def test_what_a_removed_work_database_left_behind_is_not_applied_to_the_next(home: Settings) -> None:
     home.work_database.unlink()
-    wal = home.root / "work.duckdb.wal"
-    wal.write_bytes(b"of another database")
+    wals = [home.root / "work.duckdb.wal", home.root / "marts.duckdb.wal"]
+    for wal in wals:
+        wal.write_bytes(b"of another database")
     assert work.prepare_work(home) == []
-    assert not wal.exists()
+    assert not any(path.exists() for path in (*wals, home.marts_database))
 
 
 def test_what_a_killed_dbt_spilled_is_removed(home: Settings) -> None:
@@ -177,12 +182,16 @@ def test_what_a_killed_dbt_spilled_is_removed(home: Settings) -> None:
     assert not spilled.exists()
 
 
-def test_a_work_database_in_use_elsewhere_is_no_damage(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["work", "marts"])
+def test_a_private_database_in_use_elsewhere_is_no_damage(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(work, "LOCK_SECONDS", 0.3)
-    with open_in_client(home.work_database, "write", "select 1") as process:
-        with pytest.raises(ActionableError, match=f"PID {process.pid}"):
+    with open_in_client(home.root / f"{name}.duckdb", "write", "select 1") as process:
+        with pytest.raises(ActionableError, match=rf"{name}\.duckdb is open .*PID {process.pid}"):
             build.build(home)
         assert home.work_database.exists()
+        assert home.marts_database.exists()
         process.kill()
     assert not build.build(home).is_built
 
@@ -356,16 +365,18 @@ def test_a_removed_state_folder_costs_time_only(home: Settings) -> None:
 
 
 @pytest.mark.torture
-def test_damage_inside_is_found_by_the_build_and_mended(home: Settings) -> None:
-    """Most blocks of the private database written over, its headers whole: the build meets it, and starts again."""
+@pytest.mark.parametrize("name", ["work", "marts"])
+def test_damage_inside_is_found_by_the_build_and_mended(home: Settings, name: str) -> None:
+    """Most blocks of a private database written over, its headers whole: the build meets it, and starts again."""
     before = read_state(home.published_database)
-    with home.work_database.open("rb+") as file:
-        for start in range(12288, home.work_database.stat().st_size, 262144):
+    path = home.root / f"{name}.duckdb"
+    with path.open("rb+") as file:
+        for start in range(12288, path.stat().st_size, 262144):
             file.seek(start + 100_000)
             file.write(b"\xde\xad" * 1000)
     code, _, said = run(home.root, "run")
     assert code == 0, said
-    assert "work.duckdb is damaged" in said
+    assert "work.duckdb and marts.duckdb are damaged" in said
     assert read_state(home.published_database) == before
     assert run(home.root, "run")[0] == 0
 
@@ -390,11 +401,13 @@ def test_unreadable_parquet_fails_the_build_with_its_name_and_heals(home: Settin
 def test_rules_tried_and_taken_back_leave_no_trace(home: Settings) -> None:
     """A build with other rules died after it had judged all by them, and the rules were put back."""
     before = read_state(home.published_database)
-    with duckdb.connect(home.work_database) as connection:
+    with work.open_work(home) as connection:
         connection.execute(
             "update intermediate.int_bounce_texts__judged set reason = 'undetermined', rule_set_version = 'other'"
         )
-        connection.execute("update marts.fct_delivery_events set reason = 'undetermined' where reason is not null")
+        connection.execute(
+            "update marts.marts.fct_delivery_events set reason = 'undetermined' where reason is not null"
+        )
         connection.execute("insert into landing.begun values ('other')")
     assert run_all(home).result.is_built
     assert read_state(home.published_database) == before
