@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from flows.work_state import (
     find_versions,
     find_work_state,
     read_begun,
+    read_tested_whole,
     read_versions,
     write_finished,
 )
@@ -37,6 +39,9 @@ from flows.work_state import (
 SAMPLE_ROWS = 10
 """Rows shown of a data test that failed; of a table's `rules`, one for each that is broken."""
 
+
+WHOLE_TEST_DAYS = 7
+"""So often data tests look at all rows; in between at those that the build can have changed, where that is exact."""
 
 LOOK_SECONDS = 0.25
 """How often it is looked how far dbt is."""
@@ -59,21 +64,22 @@ class BuildResult:
     notes: list[str] = field(default_factory=list)
 
 
-def build(settings: Settings, *, full_refresh: bool = False) -> BuildResult:
+def build(settings: Settings, *, full_refresh: bool = False, test_whole: bool = False) -> BuildResult:
     """Build every model over the landed files that no finished build has taken in, and test the result.
 
     A build that fails or is killed leaves its files waiting, so that the next one takes them again; the models give
-    the same tables when they see a record a second time. `BuildFailed` names what failed. A damaged private database
+    the same tables when they see a record a second time. Every `WHOLE_TEST_DAYS`, or with `test_whole` even where there
+    is nothing to build, all rows are tested. `BuildFailed` names what failed. A damaged private database
     is set aside and built again from landing; `LandingDamagedError` where that would lose records.
     """
     notes = prepare_work(settings)
     try:
-        result = _build(settings, full_refresh=full_refresh)
+        result = _build(settings, full_refresh=full_refresh, test_whole=test_whole)
     except (WorkDamagedError, duckdb.Error) as error:
         if isinstance(error, duckdb.Error) and not is_damage(error):
             raise
         notes.append(set_aside(settings, "damaged", str(error).splitlines()[0]))
-        result = _build(settings, full_refresh=True)
+        result = _build(settings, full_refresh=True, test_whole=True)
     return replace(result, notes=[*notes, *result.notes])
 
 
@@ -95,7 +101,7 @@ def is_up_to_date(settings: Settings) -> bool:
         )
 
 
-def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
+def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> BuildResult:
     """Build once; `WorkDamagedError` where the private database turns out to be damaged."""
     started = time.perf_counter()
     versions = find_versions(settings)
@@ -127,8 +133,11 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         batch = [load for load in landed if load.file_digest not in finished]
         if erase_late(settings, batch):
             batch = [load for load in find_kept(settings, retained) if load.file_digest not in finished]
-        if not batch and built_with == versions and not full_refresh and not begun_with:
+        if not batch and built_with == versions and not full_refresh and not begun_with and not test_whole:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started, notes)
+        tested_at = read_tested_whole(connection)
+        is_due = tested_at is None or datetime.now(UTC).replace(tzinfo=None) - tested_at >= timedelta(WHOLE_TEST_DAYS)
+        is_tested_whole = full_refresh or test_whole or is_due
         connection.execute("update landing.work_state set is_settled = false")
         show_batch(connection, settings, batch)
         show_retained(connection, retained)
@@ -142,8 +151,13 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
             connection.execute("drop schema if exists marts.marts cascade")  # of a model that is no more, too
     failpoint("build.batch_shown")
     judged_with = {*begun_with, *([built_with.rule_set] if built_with else [])}
-    is_retouched = not full_refresh and judged_with != {versions.rule_set}
-    results = _run_dbt(settings, versions, full_refresh=full_refresh, is_retouched=is_retouched)
+    results = _run_dbt(
+        settings,
+        versions,
+        full_refresh=full_refresh,
+        is_retouched=not full_refresh and judged_with != {versions.rule_set},
+        is_tested_whole=is_tested_whole,
+    )
     failpoint("build.dbt_ended")
     failures = [result for result in results if result["status"] in {"error", "fail", "runtime error"}]
     if failures:
@@ -164,7 +178,7 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
         ]
         token = announce(connection)
         write_token(connection, token)
-        write_finished(connection, versions, batch, results, token)
+        write_finished(connection, versions, batch, results, token, is_tested_whole=is_tested_whole)
     failpoint("build.finished")
     return BuildResult(
         is_built=True,
@@ -177,7 +191,9 @@ def _build(settings: Settings, *, full_refresh: bool) -> BuildResult:
     )
 
 
-def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_retouched: bool) -> list[dict[str, Any]]:
+def _run_dbt(
+    settings: Settings, versions: Versions, *, full_refresh: bool, is_retouched: bool, is_tested_whole: bool
+) -> list[dict[str, Any]]:
     """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results."""
     target = settings.state / "dbt"
     target.mkdir(parents=True, exist_ok=True)
@@ -190,6 +206,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, is_r
         "rule_set_version": versions.rule_set,
         "is_retouched": is_retouched,
         "is_rebuilt": full_refresh,
+        "is_tested_whole": is_tested_whole,
         **read_sources(settings).variables,
         # what dbt parsed holds whole paths of seeds: with this, another installation that takes a home over parses anew
         "project_directory": str(project),

@@ -78,6 +78,9 @@ def run(
     home: HomeOption = None,
     inbox: InboxOption = None,
     full_refresh: Annotated[bool, typer.Option(help="Build everything again from what has landed.")] = False,
+    test_whole: Annotated[
+        bool, typer.Option(help="Test all rows, not only those that this run can have changed: done weekly anyway.")
+    ] = False,
     wait: Annotated[bool, typer.Option(help="Queue behind a run that is active, instead of ending.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show Prefect's log lines, and whole tracebacks.")] = False,
 ) -> None:
@@ -94,7 +97,7 @@ def run(
     elif active := find_active_run(settings):
         _say(f"waiting for another run: {active}")
     check_room(settings)
-    if not full_refresh and (result := run_without_news(settings, wait=wait)):
+    if not (full_refresh or test_whole) and (result := run_without_news(settings, wait=wait)):
         _print_run(settings, result)
         return
     set_environment(settings, verbose=verbose)
@@ -110,6 +113,7 @@ def run(
                     suppression_policy=settings.suppression_policy,
                     inbox=settings.inbox,
                     wait=wait,
+                    test_whole=test_whole,
                 )
     except Exception as error:
         # Prefect's server fails in ways of its own, or does not start, when its database cannot be written

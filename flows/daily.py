@@ -121,9 +121,9 @@ def drop_old(settings: Settings) -> retention.Plan | None:
 
 
 @task(name="build", cache_policy=NO_CACHE)
-def build_models(settings: Settings, *, full_refresh: bool) -> BuildResult:
+def build_models(settings: Settings, *, full_refresh: bool, test_whole: bool) -> BuildResult:
     """Build and test what has landed, in the private database."""
-    result = build(settings, full_refresh=full_refresh)
+    result = build(settings, full_refresh=full_refresh, test_whole=test_whole)
     get_run_logger().info("built %d files" if result.is_built else "nothing new to build (%d files)", result.files)
     return result
 
@@ -152,6 +152,7 @@ def daily(
     suppression_policy: Literal["smtp_5xx", "recipient"] = "smtp_5xx",
     inbox: Path | None = None,
     wait: bool = False,
+    test_whole: bool = False,
 ) -> RunResult:
     """Bring the home up to date with its inbox: land what is new, build, publish, export.
 
@@ -179,7 +180,7 @@ def daily(
         with step("retention"):
             dropped = drop_old(settings)
         with step("build"):
-            built = build_models(settings, full_refresh=full_refresh)
+            built = build_models(settings, full_refresh=full_refresh, test_whole=test_whole)
         create_markdown_artifact(describe_audit(built), key="audit", description="The build and its tests")
         with step("publish"):
             # also where an earlier run was killed between its build and its publication

@@ -120,6 +120,7 @@ def create_state(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute("create table if not exists landing.begun (rule_set_version varchar)")
     connection.execute("alter table landing.builds add column if not exists retained bigint")
+    connection.execute("alter table landing.builds add column if not exists is_tested_whole boolean")
     connection.execute(
         """create table if not exists landing.work_state as
         select cast(0 as bigint) as retained, exists (select 1 from landing.builds) as is_settled"""
@@ -140,6 +141,12 @@ def read_versions(connection: duckdb.DuckDBPyConnection) -> Versions | None:
     return Versions(*row) if row else None
 
 
+def read_tested_whole(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """When all rows were last tested, not only those that a build can have changed (UTC); None if they never were."""
+    row = connection.execute("select max(finished_at) from landing.builds where is_tested_whole").fetchone()
+    return row[0] if row else None
+
+
 def read_begun(connection: duckdb.DuckDBPyConnection) -> set[str]:
     """Versions of the rules that builds have judged with which did not come to their end."""
     return {row[0] for row in connection.execute("select rule_set_version from landing.begun").fetchall()}
@@ -151,6 +158,8 @@ def write_finished(
     batch: list[landing.Load],
     results: list[dict[str, Any]],
     token: str,
+    *,
+    is_tested_whole: bool,
 ) -> None:
     """Write down, in one transaction, that the batch is built, what the marts are and which token they have."""
     finished_at = datetime.now(UTC).replace(tzinfo=None)
@@ -161,8 +170,8 @@ def write_finished(
     connection.execute(
         """insert into landing.builds (
             build_id, finished_at, file_count, project_version, rule_set_version, suppression_policy,
-            suppression_settings, retained
-        ) values (?, ?, ?, ?, ?, ?, ?, ?)""",
+            suppression_settings, retained, is_tested_whole
+        ) values (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         [
             build_id,
             finished_at,
@@ -172,6 +181,7 @@ def write_finished(
             json.loads(versions.suppression_settings)["suppression_policy"],
             versions.suppression_settings,
             versions.retained,
+            is_tested_whole,
         ],
     )
     marts = [
