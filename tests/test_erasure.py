@@ -255,9 +255,10 @@ def read_raw(path: Path) -> bytes:
     if path.suffix == ".parquet":
         return str(pq.read_table(path).to_pydict()).encode().lower()
     if path.suffix == ".duckdb":
-        with duckdb.connect(path, read_only=True) as connection:
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{path}' as read (read_only)")
             names = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
-            tables = [connection.execute(f'from "{schema}"."{table}"').fetchall() for schema, table in names]
+            tables = [connection.execute(f'from read."{schema}"."{table}"').fetchall() for schema, table in names]
         return str(tables).encode().lower() + path.read_bytes().lower()
     if path.suffix == ".xlsx":
         with zipfile.ZipFile(path) as archive:

@@ -368,11 +368,12 @@ def read_everything(settings: Settings) -> bytes:
         if path.suffix == ".parquet":
             said += [str(row).encode() for row in pq.read_table(path).to_pylist()]
         if path.suffix == ".duckdb":
-            with duckdb.connect(path, read_only=True) as connection:
+            with duckdb.connect() as connection:
+                connection.execute(f"attach '{path}' as read (read_only)")
                 for schema, table in connection.execute(
                     "select schema_name, table_name from duckdb_tables()"
                 ).fetchall():
-                    rows = connection.execute(f'from "{schema}"."{table}"').fetchall()
+                    rows = connection.execute(f'from read."{schema}"."{table}"').fetchall()
                     said += [str(row).encode() for row in rows]
     return b"\n".join(said)
 
