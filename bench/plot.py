@@ -22,7 +22,9 @@ def draw_sizes(axes: Any, sizes: list[dict[str, Any]]) -> None:
     whole = [size["peers"]["whole"] for size in sizes]
     axes.stackplot(records, *([each["steps"][step] for each in whole] for step in STEPS), labels=STEPS, alpha=0.8)
     for peer in sorted({name for size in sizes for name in size["peers"]} - {"whole"}):
-        points = [(n, size["peers"][peer]["seconds"]) for n, size in zip(records, sizes, strict=True) if peer in size["peers"]]
+        points = [
+            (n, size["peers"][peer]["seconds"]) for n, size in zip(records, sizes, strict=True) if peer in size["peers"]
+        ]
         axes.plot(*zip(*points, strict=True), marker="o", linestyle="--", label=peer)
     axes.set(xlabel="millions of records, on an empty home", ylabel="seconds", title="A whole run")
 

@@ -27,6 +27,7 @@ from flows.sources import read_sources
 from flows.work import WorkDamagedError, is_damage, open_work, prepare_work, remove_work, set_aside
 from flows.work_state import (
     Versions,
+    can_continue,
     create_state,
     find_versions,
     find_work_state,
@@ -138,6 +139,10 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         tested_at = read_tested_whole(connection)
         is_due = tested_at is None or datetime.now(UTC).replace(tzinfo=None) - tested_at >= timedelta(WHOLE_TEST_DAYS)
         is_tested_whole = full_refresh or test_whole or is_due
+        is_retouched = not full_refresh and {*begun_with, *([built_with.rule_set] if built_with else [])} != {
+            versions.rule_set
+        }
+        is_continued = not full_refresh and not is_retouched and can_continue(connection)
         connection.execute("update landing.work_state set is_settled = false")
         show_batch(connection, settings, batch)
         show_retained(connection, retained)
@@ -150,12 +155,12 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         if full_refresh:
             connection.execute("drop schema if exists marts.marts cascade")  # of a model that is no more, too
     failpoint("build.batch_shown")
-    judged_with = {*begun_with, *([built_with.rule_set] if built_with else [])}
     results = _run_dbt(
         settings,
         versions,
         full_refresh=full_refresh,
-        is_retouched=not full_refresh and judged_with != {versions.rule_set},
+        is_retouched=is_retouched,
+        is_continued=is_continued,
         is_tested_whole=is_tested_whole,
     )
     failpoint("build.dbt_ended")
@@ -192,7 +197,13 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
 
 
 def _run_dbt(
-    settings: Settings, versions: Versions, *, full_refresh: bool, is_retouched: bool, is_tested_whole: bool
+    settings: Settings,
+    versions: Versions,
+    *,
+    full_refresh: bool,
+    is_retouched: bool,
+    is_continued: bool,
+    is_tested_whole: bool,
 ) -> list[dict[str, Any]]:
     """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results."""
     target = settings.state / "dbt"
@@ -206,6 +217,7 @@ def _run_dbt(
         "rule_set_version": versions.rule_set,
         "is_retouched": is_retouched,
         "is_rebuilt": full_refresh,
+        "is_continued": is_continued,
         "is_tested_whole": is_tested_whole,
         **read_sources(settings).variables,
         # what dbt parsed holds whole paths of seeds: with this, another installation that takes a home over parses anew

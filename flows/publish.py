@@ -175,7 +175,9 @@ def _complete(settings: Settings, build_id: str, published_at: datetime, target:
         connection.execute(f"attach {text(settings.work_database)} as work (read_only)")
         connection.execute(f"attach {text(settings.marts_database)} as marts (read_only)")
         connection.execute(f"attach {text(target)} as published")
-        row = connection.execute("select is_tested_whole from work.landing.builds where build_id = ?", [build_id]).fetchone()
+        row = connection.execute(
+            "select is_tested_whole from work.landing.builds where build_id = ?", [build_id]
+        ).fetchone()
         if row and row[0]:
             _read_all(connection)
         views = _find_views(connection)

@@ -147,6 +147,21 @@ def read_tested_whole(connection: duckdb.DuckDBPyConnection) -> datetime | None:
     return row[0] if row else None
 
 
+def can_continue(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether all tables are as the last finished build left them: then what changes can be told by comparing with them.
+
+    Not after one that did not come to its end, nor after a pass of retention, which leaves out what is made anew.
+    """
+    row = connection.execute(
+        """select is_settled and exists (
+            select 1 from duckdb_tables()
+            where database_name = 'work' and schema_name = 'intermediate' and table_name = 'int_report_links__found'
+        )
+        from landing.work_state"""
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def read_begun(connection: duckdb.DuckDBPyConnection) -> set[str]:
     """Versions of the rules that builds have judged with which did not come to their end."""
     return {row[0] for row in connection.execute("select rule_set_version from landing.begun").fetchall()}

@@ -17,10 +17,14 @@ touched as (
 select event_date from touched
 union
 -- a report is joined to a message of the same recipient: it may have found, changed or lost the one it speaks of
+select report_date as event_date from {{ ref('int_report_links__changed') }}
+{%- if not var('is_continued') %}
+union
 select event_date from events
 where
     event_type in ('out_of_band_bounce', 'complaint')
     and recipient in (select recipient from touched)
+{%- endif %}
 union
 -- an expiry that the batch undid (the recipient was delivered after all) has no event left to tell its day
 select cast(fact_at as date) as event_date

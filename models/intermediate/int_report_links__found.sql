@@ -1,6 +1,7 @@
 -- Reports that came apart from the log of the message they speak of (a bounce mailbox, a feedback loop), and that message
 -- where it is known.
 -- Small, so it is made anew by every build: a message may be logged after the report that speaks of it.
+-- depends_on: {{ ref('int_report_links__before') }}
 
 with events as (
     select * from {{ ref('fct_delivery_events') }}
@@ -12,8 +13,22 @@ reports as (
     where event_type in ('out_of_band_bounce', 'complaint') or source_name = 'dsn'
 ),
 
+-- few columns: most reports of most sources stand with their message
+logged_recipients as (
+    select distinct message_recipient_id from events
+    where
+        event_type not in ('out_of_band_bounce', 'complaint')
+        and source_name <> 'dsn'
+        and message_recipient_id in (select message_recipient_id from reports)
+),
+
+apart as (
+    select * from reports
+    where message_recipient_id not in (select message_recipient_id from logged_recipients)
+),
+
 reported_recipients as (
-    select distinct recipient from reports
+    select distinct recipient from apart
 ),
 
 messages as (
@@ -33,13 +48,6 @@ messages as (
     from events
     where recipient in (select recipient from reported_recipients)
     group by all
-),
-
-apart as (
-    select reports.*
-    from reports
-    inner join messages on reports.message_recipient_id = messages.message_recipient_id
-    where not messages.is_logged
 ),
 
 candidates as (
@@ -79,6 +87,7 @@ select
     apart.event_id,
     apart.source_name as report_source_name,
     apart.source_file as report_source_file,
+    apart.event_date as report_date,
     apart.message_group_id as report_message_group_id,
     best.linked_by,
     best.source_name,

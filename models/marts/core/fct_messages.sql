@@ -9,7 +9,7 @@ with open_groups as (
     -- time alone can end these
     union
     select message_group_id from {{ this }}
-    where outcome = 'in_flight' or has_linked_report
+    where outcome = 'in_flight'{% if not var('is_continued') %} or has_linked_report{% endif %}
     {% endif %}
 ),
 
@@ -18,18 +18,25 @@ links as (
     where linked_by is not null
 ),
 
--- found by two columns: on all other days nothing else has to be read
-open_days as (
-    select distinct event_date from {{ ref('fct_delivery_events') }}
+-- those of the groups, and of reports that speak of them
+read_groups as (
+    select message_group_id from open_groups
+    union
+    select report_message_group_id as message_group_id from links
     where message_group_id in (select message_group_id from open_groups)
 ),
 
--- a report that came apart is of a judged group too
+-- found by two columns: on all other days nothing else has to be read
+read_days as (
+    select distinct event_date from {{ ref('fct_delivery_events') }}
+    where message_group_id in (select message_group_id from read_groups)
+),
+
 logged_events as (
     select events.*
     from {{ ref('fct_delivery_events') }} as events
-    inner join open_days on events.event_date = open_days.event_date
-    inner join open_groups on events.message_group_id = open_groups.message_group_id
+    inner join read_days on events.event_date = read_days.event_date
+    inner join read_groups on events.message_group_id = read_groups.message_group_id
 ),
 
 -- a report that came apart counts for the message it speaks of
@@ -51,6 +58,8 @@ events as (
         coalesce(links.is_notice, false) as is_notice
     from logged_events
     left join links on logged_events.event_id = links.event_id
+    -- the other reports of a group that is read for one may speak of messages that are not
+    where coalesce(links.message_group_id, logged_events.message_group_id) in (select message_group_id from open_groups)
 ),
 
 rules as (
