@@ -1,11 +1,12 @@
 """Landing of every source against its peer.
 
-    python bench/sources.py [--messages 100000] [--runs 5] [--source NAME] [--compression zstd]
+    python bench/sources.py [--messages 100000] [--runs 5] [--source NAME] [--compression zstd] [--segment 1.2]
 
-One log of each source is generated and landed in turn with its peer, in one run: for JSON sources DuckDB's own
-`copy (select … from read_json(…)) to parquet` of the same fields, for PowerMTA the same from `read_csv`, for Postfix
-and Exim pflogsumm (Debian's package) over the Postfix log. Prints medians, their ratio by the clock and by processor
-time (which a busy machine disturbs less), records a second, and the peak memory of a landing in a process of its own.
+One log of each source, or with `--segment` its segments of so many MB, is generated and landed in turn with its peer,
+in one run: for JSON sources DuckDB's own `copy (select … from read_json(…)) to parquet` of the same fields, for
+PowerMTA the same from `read_csv`, for Postfix and Exim pflogsumm (Debian's package) over the Postfix log. Prints
+medians, their ratio by the clock and by processor time (which a busy machine disturbs less), records a second, and the
+peak memory of a landing in a process of its own.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import duckdb
 import zstandard
 
 from flows.generate import generate
-from flows.landing import LANDING_COLUMNS, Load, find_arrivals, land_file
+from flows.landing import LANDING_COLUMNS, Load, find_arrivals, land_files
 from flows.landing.source import COMMON_COLUMNS
 from flows.settings import Settings
 
@@ -79,6 +80,17 @@ def gather(source: str, folder: Path, log: Path) -> int:
     return count
 
 
+def cut(source: str, log: Path, segment_bytes: float) -> list[Path]:
+    """The log as segments, each with the header where the source has one."""
+    with log.open("rb") as whole:
+        header = whole.readline() if source == "powermta" else b""
+        segments = []
+        while lines := whole.readlines(int(segment_bytes)):
+            segments.append(log.with_name(f"{log.stem}-{len(segments):04}.log"))
+            segments[-1].write_bytes(header + b"".join(lines))
+    return segments
+
+
 def compress(log: Path, compression: str) -> Path:
     """The log as senders store it; DuckDB's readers know it by its suffix."""
     packed = log.with_name(log.name + SUFFIXES[compression])
@@ -89,27 +101,29 @@ def compress(log: Path, compression: str) -> Path:
     return packed
 
 
-def land(source: str, log: Path, scratch: Path, threads: int) -> None:
+def land(source: str, logs: list[Path], scratch: Path, threads: int) -> None:
     with tempfile.TemporaryDirectory(dir=scratch) as home:
         settings = Settings(home=Path(home), threads=threads)
         folder = settings.inbox / source
         folder.mkdir(parents=True)
-        (folder / log.name).hardlink_to(log)
-        load = land_file(settings, find_arrivals(settings).files[0])
-        assert isinstance(load, Load), load
+        for log in logs:
+            (folder / log.name).hardlink_to(log)
+        outcomes = land_files(settings, find_arrivals(settings).files)
+        assert all(isinstance(outcome, Load) for outcome in outcomes), outcomes
 
 
-def copy(source: str, log: Path, out: Path, threads: int) -> None:
-    """DuckDB alone: the same fields as text, the same kind of file."""
+def copy(source: str, logs: list[Path], out: Path, threads: int) -> None:
+    """DuckDB alone: the same fields as text, the same kind of file, in any order where there are many."""
+    names = [str(log) for log in logs]
     if source == "powermta":
-        reader = f"read_csv('{log}', all_varchar = true, header = true)"
+        reader = f"read_csv({names}, all_varchar = true, header = true)"
     else:
         landed = [name for name in LANDING_COLUMNS[source] if name not in COMMON_COLUMNS and name != "record"]
         landed += BESIDE.get(source, ())
         fields = {name.lower(): name for name in landed}.values()  # read_json does not tell ServerID from ServerId
         columns = ", ".join(f"\"{name}\": 'VARCHAR'" for name in fields)
-        reader = f"read_json('{log}', format = 'newline_delimited', columns = {{{columns}}})"
-    with duckdb.connect(config={"threads": threads}) as connection:
+        reader = f"read_json({names}, format = 'newline_delimited', columns = {{{columns}}})"
+    with duckdb.connect(config={"threads": threads, "preserve_insertion_order": len(logs) == 1}) as connection:
         connection.execute(f"copy (select * from {reader}) to '{out}' (format parquet, compression zstd)")
 
 
@@ -125,9 +139,9 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def peak_memory(source: str, log: Path, threads: int) -> float:
+def peak_memory(source: str, logs: list[Path], threads: int) -> float:
     """MiB that one landing takes, with all it imports."""
-    command = [sys.executable, __file__, "--source", source, "--threads", str(threads), "--only-land", log]
+    command = [sys.executable, __file__, "--source", source, "--threads", str(threads), "--only-land", *map(str, logs)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
 
 
@@ -142,10 +156,11 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--source", action="append", choices=[*LINES, "powermta", "postfix", "exim"])
     options.add_argument("--compression", choices=tuple(SUFFIXES), default="none")
-    options.add_argument("--only-land", type=Path, help=argparse.SUPPRESS)
+    options.add_argument("--segment", type=float, help="MB of a segment; one file unless given")
+    options.add_argument("--only-land", type=Path, nargs="*", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.only_land:
-        land(chosen.source[0], chosen.only_land, chosen.only_land.parent, chosen.threads)
+        land(chosen.source[0], chosen.only_land, chosen.only_land[0].parent, chosen.threads)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return
     sources = chosen.source or [*LINES, "powermta", "postfix", "exim"]
@@ -169,7 +184,8 @@ def main() -> None:
         )
         for source in sources:
             plain = scratch / f"{source}-20260309.log"
-            log = compress(plain, chosen.compression)
+            whole = cut(source, plain, chosen.segment * 1e6) if chosen.segment else [plain]
+            logs = [compress(log, chosen.compression) for log in whole]
             peer: Callable[[], object]
             if source in ("postfix", "exim"):
                 if not shutil.which("pflogsumm"):
@@ -180,19 +196,20 @@ def main() -> None:
                 peer = partial(subprocess.run, command, stdout=subprocess.DEVNULL, check=True)
             else:
                 name = "DuckDB's copy"
-                peer = partial(copy, source, log, scratch / "bare.parquet", chosen.threads)
+                peer = partial(copy, source, logs, scratch / "bare.parquet", chosen.threads)
             landing, others = [], []
             for _ in range(chosen.runs):
                 others.append(timed(peer))
-                landing.append(timed(partial(land, source, log, scratch, chosen.threads)))
+                landing.append(timed(partial(land, source, logs, scratch, chosen.threads)))
             (mine, my_cpu), (theirs, their_cpu) = medians(landing), medians(others)
             if source == "exim":  # another log: compare the pace by line
                 share = records["exim"] / records["postfix"]
                 theirs, their_cpu = theirs * share, their_cpu * share
+            size = sum(log.stat().st_size for log in logs)
             print(
-                f"{source:10} {records[source]:9,} {log.stat().st_size / 1e6:6.0f} {mine:7.2f} {theirs:7.2f} "
+                f"{source:10} {records[source]:9,} {size / 1e6:6.0f} {mine:7.2f} {theirs:7.2f} "
                 f"{mine / theirs:6.2f} {my_cpu / their_cpu:6.2f} {records[source] / mine:10,.0f} "
-                f"{peak_memory(source, log, chosen.threads):8.0f}  {name}"
+                f"{peak_memory(source, logs, chosen.threads):8.0f}  {name}"
             )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
@@ -47,6 +47,10 @@ class Decoder(Protocol):
 
 class UnreadableError(Exception):
     """A file whose content cannot be had at all: it has no digest, and the next run tries it again."""
+
+
+class StoppedError(Exception):
+    """A file was not read to its end because nobody waits for it."""
 
 
 def sniff_compression(head: bytes) -> str:
@@ -113,22 +117,31 @@ class Content:
 
     def measure(self) -> Reading:
         """Read everything once for its digest and length."""
-        reading, digest = Reading(), hashlib.sha256()
-        for block in prefetch(self.blocks(reading)):
-            digest.update(block)
-        self.finish(reading, digest)
-        return reading
+        return self.read(0, Event())[0]
 
-    def read_small(self, limit: int) -> tuple[Reading, list[bytes]] | None:
-        """Read everything once and keep it; None where that would be more than so many bytes."""
-        reading, digest, kept = Reading(), hashlib.sha256(), []
-        for block in self.blocks(reading):
-            if reading.content_bytes > limit:
-                return None
+    def read(self, limit: int, stopped: Event) -> tuple[Reading, list[bytes] | None]:
+        """Read everything once for its digest and length, and keep it if that is no more than so many bytes.
+
+        Raises `StoppedError` where nobody wants it any more.
+        """
+        reading, digest = Reading(), hashlib.sha256()
+        blocks, kept = self.blocks(reading), list[bytes]()
+        for block in blocks:
             digest.update(block)
             kept.append(block)
+            if reading.content_bytes > limit or stopped.is_set():
+                break
+        is_small = reading.content_bytes <= limit
+        if not is_small:
+            kept.clear()
+            for block in prefetch(blocks):
+                digest.update(block)
+                if stopped.is_set():
+                    break
+        if stopped.is_set():
+            raise StoppedError
         self.finish(reading, digest)
-        return reading, kept
+        return reading, kept if is_small else None
 
     def finish(self, reading: Reading, digest: "hashlib._Hash") -> None:
         """End the first pass. A damaged file that gives no content is called by its begin: it is not any empty one."""

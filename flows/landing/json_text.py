@@ -29,6 +29,8 @@ SEAM = re.compile(r"\}\s*,?\s*\{")
 
 def is_document(head: bytes) -> bool:
     """Whether a file's first block shows that its objects are not one a line: then lines are the wrong unit for it."""
+    if is_object(head.split(b"\n", 1)[0]):
+        return False  # as nearly every file begins; the whole block is looked at for others
     text = head.removeprefix(BOM).decode("utf-8", "replace")
     start = skip_between(text, 0)
     if "[" in text[:start] and "\n" in text[:start].lstrip():
@@ -45,6 +47,17 @@ def is_document(head: bytes) -> bool:
     if "[" in text[:start] and "]" not in text[end:line_end]:
         return True
     return end > line_end or skip_between(text, end) < line_end
+
+
+def is_object(line: bytes) -> bool:
+    """Whether a line is one whole JSON object, with nothing but line ends behind it."""
+    if not line.startswith(b"{"):
+        return False
+    try:
+        text = line.decode().rstrip("\r")
+        return DECODER.raw_decode(text)[1] == len(text)
+    except (ValueError, RecursionError):
+        return False
 
 
 def is_array(line: str) -> bool:

@@ -1,11 +1,12 @@
 """Raw files to Parquet: their records to `landing/`, what is none to `rejects/`, a load record counts both.
 
-Small files of one kind are landed together, as a pack; a large one is a pack of one.
+Files of one kind are landed together, as a pack; a large one is a pack of one.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ from flows.landing import (
     ses,
     sparkpost,
 )
-from flows.landing.content import Content, Reading, UnreadableError, open_content, prefetch
+from flows.landing.content import Content, Reading, UnreadableError, prefetch
 from flows.landing.inbox import Arrival, Known, Unreadable
 from flows.landing.lines import SCHEMA, pc
 from flows.landing.loads import (
@@ -45,6 +46,7 @@ from flows.landing.loads import (
     sync,
     write_load,
 )
+from flows.landing.reading import FirstReading, read_ahead
 from flows.landing.source import NOT_AN_OBJECT, Context
 from flows.landing.splitting import (
     NUMBER_MASK,
@@ -85,10 +87,10 @@ PARQUET = "format parquet, compression zstd, compression_level 1, dictionary_siz
 """How landing files are written. Level 1 takes two thirds of level 3's time for one percent more bytes; a dictionary of
 more values costs more than it saves; a row group of half the usual size stays nearer to the processor."""
 
-SMALL_BYTES = 1 << 20
+PACKED_BYTES = 64 << 20
 """Files whose content is no larger are kept in memory, and landed together."""
 PACK_FILES = 10_000
-PACK_BYTES = 64 << 20
+PACK_BYTES = 256 << 20
 """So many of them, or of their bytes, are kept at once; one more file may be above it."""
 
 WRITTEN_OVER = "was written over while it was read; the next run takes it"
@@ -109,15 +111,17 @@ def land_file(settings: Settings, arrival: Arrival) -> Outcome:
 def land_files(settings: Settings, arrivals: Sequence[Arrival]) -> list[Outcome]:
     """Land files of the inbox, unless their content is landed already; gives what became of each, in their order.
 
-    Several processes may land at once. A small file is read once. A larger one is read for the digest, which names
+    Several processes may land at once. A file is read once. A large one is read for the digest, which names
     everything written, then for the records; once more where some were rejected, for those alone. What is read is
     what the file held at first, even while it grows.
     """
     landing = Landing(settings)
-    for place, arrival in enumerate(arrivals):
-        landing.take(place, arrival)
-        progress.advance(arrival.file_bytes)
-    landing.land_packs()
+    paths = (arrival.path for arrival in arrivals)
+    with closing(read_ahead(paths, PACKED_BYTES, settings.inflation_limit)) as found:
+        for place, (arrival, first) in enumerate(zip(arrivals, found, strict=True)):
+            landing.take(place, arrival, first)
+            progress.advance(arrival.file_bytes)
+        landing.land_packs()
     return [landing.outcomes[place] for place in range(len(arrivals))]
 
 
@@ -154,70 +158,60 @@ class Landing:
         self.held_digests: set[tuple[str, str]] = set()
         self.held_bytes = 0
 
-    def take(self, place: int, arrival: Arrival) -> None:
-        """Land a large file now, and keep a small one for its pack."""
-        try:
-            with open_content(arrival.path, self.settings.inflation_limit) as content:
-                if arrival.file_bytes > SMALL_BYTES or not self.take_small(place, arrival, content):
-                    self.land_alone(place, arrival, content)
-        except UnreadableError as error:
-            self.outcomes[place] = Unreadable(arrival.source_file, str(error))
+    def take(self, place: int, arrival: Arrival, first: FirstReading | UnreadableError) -> None:
+        """Keep a file for its pack; land it now where it is large or of a kind that is read by itself."""
+        if isinstance(first, UnreadableError):
+            self.outcomes[place] = Unreadable(arrival.source_file, str(first))
+            return
+        with first.content as content:
+            try:
+                self.take_read(place, arrival, first, content)
+            except UnreadableError as error:
+                self.outcomes[place] = Unreadable(arrival.source_file, str(error))
 
-    def take_small(self, place: int, arrival: Arrival, content: Content) -> bool:
-        """Keep a file for its pack; false where its content is not small, or its kind is read by itself."""
-        found = content.read_small(SMALL_BYTES)
-        if found is None:
-            return False
-        reading, blocks = found
-        name, digest = arrival.source_name, reading.digest
+    def take_read(self, place: int, arrival: Arrival, first: FirstReading, content: Content) -> None:
+        """Take a file whose digest is known."""
+        name, digest, kept = arrival.source_name, first.reading.digest, first.kept
         if (name, digest) in self.held_digests or self.landed_of(name).find(digest):
             self.outcomes[place] = Known(arrival.source_file, digest)
-            return True
-        if content.has_changed() and content.measure().digest != digest:
+            return
+        if kept is None:
+            head = next(content.blocks(Reading()), b"")
+        elif content.has_changed() and content.measure().digest != digest:
             self.outcomes[place] = Unreadable(arrival.source_file, WRITTEN_OVER)
-            return True
-        head, day = blocks[0] if blocks else b"", find_day(arrival, content)
-        raw = RawFile(arrival, reading, head, lambda: iter(blocks), day, content.file)
+            return
+        else:
+            head = kept[0] if kept else b""
+
+        def blocks() -> Iterator[bytes]:
+            if kept is not None:
+                return iter(kept)
+            # decoding runs beside parsing; plain reading is so short that a thread of its own costs more
+            fresh = content.blocks(Reading())
+            return fresh if first.reading.compression == "none" else prefetch(fresh)
+
+        raw = RawFile(arrival, first.reading, head, blocks, find_day(arrival, content), content.file)
+        is_foreign = False
         try:
             splitting = choose_splitting(ALL_SOURCES[name], raw)
-        except ForeignFileError:
-            return False
-        if splitting.path:
-            return False
+        except ForeignFileError as error:
+            splitting, is_foreign = refuse(ALL_SOURCES[name], error), True
+        if kept is None or splitting.path or is_foreign:
+            pack = Pack()
+            pack.add(place, raw, splitting)
+            self.land_pack(pack, content)
+            return
         self.packs.setdefault(splitting, Pack()).add(place, raw, splitting)
         self.held_digests.add((name, digest))
-        self.held_bytes += reading.content_bytes
+        self.held_bytes += first.reading.content_bytes
         if len(self.held_digests) >= PACK_FILES or self.held_bytes >= PACK_BYTES:
             self.land_packs()
-        return True
 
     def land_packs(self) -> None:
         """Land what is kept, one pack after the other."""
-        for pack in self.packs.values():
-            self.land_pack(pack)
-        self.packs, self.held_digests, self.held_bytes = {}, set(), 0
-
-    def land_alone(self, place: int, arrival: Arrival, content: Content) -> None:
-        """Land an open file by itself."""
-        reading = content.measure()
-        if self.landed_of(arrival.source_name).find(reading.digest):
-            self.outcomes[place] = Known(arrival.source_file, reading.digest)
-            return
-        head = next(content.blocks(Reading()), b"")
-
-        def blocks() -> Iterator[bytes]:
-            # decoding runs beside parsing; plain reading is so short that a thread of its own costs more
-            fresh = content.blocks(Reading())
-            return fresh if reading.compression == "none" else prefetch(fresh)
-
-        raw = RawFile(arrival, reading, head, blocks, find_day(arrival, content), content.file)
-        try:
-            splitting = choose_splitting(ALL_SOURCES[arrival.source_name], raw)
-        except ForeignFileError as error:
-            splitting = refuse(ALL_SOURCES[arrival.source_name], error)
-        pack = Pack()
-        pack.add(place, raw, splitting)
-        self.land_pack(pack, content)
+        while self.packs:
+            self.land_pack(self.packs.pop(next(iter(self.packs))))
+        self.held_digests, self.held_bytes = set(), 0
 
     def land_pack(self, pack: Pack, content: Content | None = None) -> None:
         """Write and publish a pack; `content` is there where its one file is read as it is written.
@@ -312,7 +306,7 @@ class PackWriter:
         """
         first = self.splittings[0]
         read: Counter[int] = Counter()
-        landed = self.land_stream("whole", first, self.stream, read)
+        landed = self.land_stream("whole", first, lambda is_second: self.stream(read, is_second=is_second), read)
         if landed == read.total():
             (self.temporary / "whole.parquet").rename(self.temporary / "landing.parquet")
             return read
@@ -330,19 +324,34 @@ class PackWriter:
         read.subtract(taken_apart)
         return read
 
-    def stream(self, is_second: bool) -> Iterator[pa.RecordBatch]:
-        return split_files(self.splittings, self.files, self.mailbox, is_second=is_second)
+    def stream(self, read: Counter[int], *, is_second: bool) -> Iterator[pa.RecordBatch]:
+        """The records of the files; in the second look, of those of which not all have landed."""
+        places = list(range(len(self.files)))
+        if is_second:
+            landed = self.count_written("whole")
+            places = [place for place in places if landed[self.digests[place]] < read[place]]
+        return split_files(self.splittings, self.files, places, self.mailbox, is_second=is_second)
 
     def land_stream(
         self, name: str, splitting: Splitting, stream: Callable[[bool], Iterator[pa.RecordBatch]], read: Counter[int]
     ) -> int:
         """Write the good records to `<name>.parquet` and, in a second look, any others to `<name>-rest.parquet`."""
-        with self.register("stream", splitting.schema, self.count(stream(False), read)):
-            landed = self.copy(
-                name,
-                f"with lines as (select * from stream),{self.source.judge(self.context)}"
-                f" select {self.landing_columns()} from judged where reject_reason is null",
-            )
+        judge = self.source.judge(self.context)
+        # `try` copies what it has tried, a tenth of the whole cost: it is left out until a text proves to be no JSON.
+        for way in dict.fromkeys((judge.replace("try(json_transform(", "(json_transform("), judge)):
+            read.clear()
+            try:
+                with self.register("stream", splitting.schema, self.count(stream(False), read)):
+                    landed = self.copy(
+                        name,
+                        f"with lines as (select * from stream),{way}"
+                        f" select {self.landing_columns()} from judged where reject_reason is null",
+                    )
+                break
+            # the engine's message quotes the text, and may cut a letter in two
+            except (duckdb.InvalidInputException, UnicodeDecodeError):
+                if way is judge:
+                    raise
         if landed < read.total():
             # A line of several objects is taken apart, but only once, and only where lines are the unit of the file.
             is_splittable = str(splitting.is_by_line and name == "whole").lower()
@@ -494,7 +503,7 @@ class PackWriter:
             raise
         finally:
             self.connection.unregister(name)
-            stream.close()
+            close_stream(stream)
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
@@ -508,6 +517,17 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     # Pushed below the projection that parses a record, the filter on its reason would parse it a second time.
     connection.execute("set disabled_optimizers = 'filter_pushdown'")
     return connection
+
+
+def close_stream(stream: Generator[pa.RecordBatch]) -> None:
+    """Close a stream that was shown to SQL: Arrow reads ahead in a thread, also when the engine has failed."""
+    while True:
+        try:
+            stream.close()
+        except ValueError:  # it is just giving a batch
+            time.sleep(0.001)
+        else:
+            return
 
 
 def parquet_reader(path: Path, columns: list[str] | None = None) -> pa.RecordBatchReader:

@@ -1,15 +1,18 @@
 """Small files land together as they do alone: the same records, rejects and loads, each content once, whatever dies."""
 
+import errno
 import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import duckdb
@@ -19,9 +22,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.batch import show_batch
-from flows.landing import Known, Load, Unreadable, find_arrivals, land, land_file, land_files, read_loads, remember
+from flows.landing import (
+    Known,
+    Load,
+    Unreadable,
+    find_arrivals,
+    land,
+    land_file,
+    land_files,
+    read_loads,
+    reading,
+    remember,
+    splitting,
+)
+from flows.landing import content as content_module
 from flows.landing.content import Content
 from flows.landing.inbox import Arrival
+from flows.landing.reading import FirstReading, read_ahead
 from tests.sources import mails
 from tests.sources.test_dsn import ALL
 
@@ -172,7 +189,7 @@ def test_a_pack_is_one_file_with_one_record(home: Home) -> None:
 def test_packs_are_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(land, "PACK_FILES", 4)
     monkeypatch.setattr(land, "PACK_BYTES", len(GOOD) * 5)
-    monkeypatch.setattr(land, "SMALL_BYTES", len(GOOD) * 3)
+    monkeypatch.setattr(land, "PACKED_BYTES", len(GOOD) * 3)
     for number in range(9):
         home.put(f"kumomta/{number}", kumo(id=str(number)).encode() + b"\n")
     home.put("kumomta/a large one", GOOD * 4)
@@ -278,15 +295,138 @@ def test_one_that_cannot_be_read_does_not_disturb_the_others(home: Home) -> None
     assert len(home.rows("kumomta")) == 5
 
 
+def lengthen(content: bytes, lines: int = 40) -> bytes:
+    """A file of some blocks: an odd one between good lines of its own."""
+    good = b"".join(kumo(id=f"{len(content)}-{number}").encode() + b"\n" for number in range(lines))
+    return good + content + b"\n" + good
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that files of some kilobytes go the ways of megabytes: several blocks each, and more than is put together."""
+    monkeypatch.setattr(content_module, "BLOCK_BYTES", 5000)
+    monkeypatch.setattr(splitting, "GATHERED_BYTES", 20_000)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_larger_files_land_together_as_alone(tmp_path: Path) -> None:
+    homes = make_home(tmp_path / "one"), make_home(tmp_path / "other")
+    odd = [*ODD["kumomta"], b"\xef\xbb\xbf" + GOOD, GOOD.replace(b"\n", b"\r\n") * 30, GOOD[:-1] + b"{", b"x" * 9000]
+    for number, between in enumerate(odd):
+        put_both(homes, f"kumomta/{number:02}", lengthen(between))
+        put_both(homes, f"kumomta/{number:02}.gz", gzip.compress(lengthen(between + GOOD), mtime=0))
+        put_both(homes, f"kumomta/{number:02} begins", between + lengthen(GOOD, number + 20))
+        put_both(homes, f"kumomta/{number:02} cut", lengthen(between, number + 60)[:-9])
+    packs = {outcome.pack for outcome in check_same(*homes) if isinstance(outcome, Load)}
+    assert len(packs) == 3  # lines, documents, and None for what is foreign
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_larger_tables_land_together_as_alone(tmp_path: Path) -> None:
+    """Accounting files of different columns, with a header that comes again and rows that are none."""
+    homes = make_home(tmp_path / "one"), make_home(tmp_path / "other")
+    for number in range(6):
+        header = f"type,timeLogged,rcpt,header_X-{number % 3}\n"
+        rows = [f"d,2026-03-02 10:00:00+0000,ann{row}@example.org,{number}\n" for row in range(200)]
+        rows[90] = header if number % 2 else "d,too,few\n"
+        put_both(homes, f"powermta/{number}", (header + "".join(rows)).encode())
+    loads = check_same(*homes)
+    assert len({load.pack for load in loads}) == 1
+    assert sum(load.records_rejected for load in loads) == 3
+
+
+def test_the_second_look_is_at_the_files_with_rejects(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        home.put(f"kumomta/{number}", kumo(id=str(number)).encode() + (b"\n{}" if number == 3 else b"\n"))
+    looks: list[list[int]] = []
+    split = land.split_files
+
+    def note(splittings: Any, files: Any, places: Any, *others: Any, **flags: Any) -> Any:
+        looks.append(list(places))
+        return split(splittings, files, places, *others, **flags)
+
+    monkeypatch.setattr(land, "split_files", note)
+    together(home)
+    assert looks == [[0, 1, 2, 3, 4], [3]]
+    assert home.rejects("kumomta", columns="source_file, record_number") == [("kumomta/3", 2)]
+
+
+def test_a_large_file_that_is_written_over_after_its_digest(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(land, "PACKED_BYTES", len(GOOD))
+    path = home.put("kumomta/b", GOOD * 9)
+    home.put("kumomta/c", kumo(id="c").encode())
+    arrivals = find_arrivals(home.settings).files
+    write = land.PackWriter.write
+
+    def change_and_write(writer: land.PackWriter) -> list[Load]:
+        if writer.files[0].arrival.path == path:
+            time.sleep(0.02)
+            path.write_bytes(GOOD.replace(b"4e10", b"4e11") * 9)
+        return write(writer)
+
+    monkeypatch.setattr(land.PackWriter, "write", change_and_write)
+    assert [type(outcome) for outcome in land_files(home.settings, arrivals)] == [Unreadable, Load]
+    assert home.rows("kumomta", columns="id") == [("c",)]
+
+
+def test_a_landing_that_fails_leaves_no_file_open(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next files are being read when a disk is full."""
+    monkeypatch.setattr(land, "PACK_FILES", 2)
+    for number in range(9):
+        home.put(f"kumomta/{number}", kumo(id=str(number)).encode())
+    arrivals = find_arrivals(home.settings).files
+    opened: list[Content] = []
+    open_content = reading.open_content
+
+    def note(path: Path, inflation_limit: int) -> Content:
+        opened.append(open_content(path, inflation_limit))
+        return opened[-1]
+
+    def fail(writer: land.PackWriter) -> list[Load]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(reading, "open_content", note)
+    monkeypatch.setattr(land.PackWriter, "write", fail)
+    with pytest.raises(OSError, match="No space"):
+        land_files(home.settings, arrivals)
+    assert len(opened) > 2
+    assert all(content.file.closed for content in opened)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("landing-read")]
+
+
+def test_files_are_read_no_further_than_needed(tmp_path: Path) -> None:
+    """What waits is in memory: two files at most beside the one that is taken."""
+    paths = [tmp_path / str(number) for number in range(9)]
+    for path in paths:
+        path.write_bytes(GOOD)
+    begun = []
+    found = read_ahead((begun.append(path) or path for path in paths), 1 << 20, 200)
+    for count, first in enumerate(found, 1):
+        assert isinstance(first, FirstReading)
+        assert first.content.path == paths[count - 1]
+        assert first.kept == [GOOD]
+        assert len(begun) <= count + 2
+        first.content.file.close()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_text_that_is_no_json_costs_no_record(home: Home) -> None:
+    """The engine's quick way ends at the first such line: what it had counted and written by then does not count."""
+    home.put("kumomta/a", lengthen(b"{", 200))
+    home.put("kumomta/b", lengthen(GOOD, 200))
+    assert [(load.records_read, load.records_landed) for load in together(home)] == [(401, 400), (401, 401)]
+    assert len(home.rows("kumomta")) == 801
+
+
 @pytest.mark.parametrize(("change", "kind"), [(b"x" * len(GOOD), Unreadable), (GOOD + b"more", Load)])
 def test_a_small_file_that_changes_while_it_is_read(
     home: Home, monkeypatch: pytest.MonkeyPatch, change: bytes, kind: type
 ) -> None:
     """What was there is landed where it only grew; written over, the next run takes it."""
-    read = Content.read_small
+    read = Content.read
 
-    def read_and_change(content: Content, limit: int) -> Any:
-        found = read(content, limit)
+    def read_and_change(content: Content, limit: int, stopped: Event) -> Any:
+        found = read(content, limit, stopped)
         if content.path.name == "b":
             time.sleep(0.02)
             content.path.write_bytes(change)
@@ -295,7 +435,7 @@ def test_a_small_file_that_changes_while_it_is_read(
     for name in "abc":
         home.put(f"kumomta/{name}", kumo(id=name).encode() + b"\n" if name != "b" else GOOD)
     arrivals = find_arrivals(home.settings).files
-    monkeypatch.setattr(Content, "read_small", read_and_change)
+    monkeypatch.setattr(Content, "read", read_and_change)
     outcomes = land_files(home.settings, arrivals)
     assert [type(outcome) for outcome in outcomes] == [Load, kind, Load]
     assert len(home.rows("kumomta")) == (2 if kind is Unreadable else 3)
@@ -362,6 +502,24 @@ def test_two_processes_land_one_inbox_at_once(home: Home) -> None:
     assert len(loads) == 300
     assert sorted(int(row[0]) for row in home.rows("kumomta", columns="id")) == list(range(300))
     assert len(home.rejects("kumomta")) == 200
+
+
+def test_two_processes_land_larger_files_at_once(home: Home) -> None:
+    for number in range(12):
+        lines = [kumo(id=f"{number}-{line}") for line in range(4000)]
+        home.put(f"kumomta/{number:02}", "\n".join([*lines, "{"]).encode())
+    assert (home.settings.inbox / "kumomta/00").stat().st_size > 1 << 20
+    processes = [start(home, size) for size in (5, 3)]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    assert len(read_loads(home.settings)) == 12
+    assert len({row[0] for row in home.rows("kumomta", columns="id")}) == len(home.rows("kumomta")) == 48_000
+    assert len(home.rejects("kumomta")) == 12
 
 
 @pytest.mark.parametrize("step", ["rejects", "landing", "load"])
