@@ -1,7 +1,7 @@
-"""Draw what bench/whole.py measured: python bench/plot.py RESULTS.json docs/growth.svg (needs matplotlib: bench/peers.txt).
+"""Draw what bench/whole.py measured: python bench/plot.py RESULTS.json docs/growth.svg (matplotlib: bench/peers.txt).
 
-On the left, seconds of the steps of a whole run by the number of records, with the peers; on the right, those of one more
-day, and of a late file, by the days of history.
+On the left, seconds of the steps of a whole run by the number of records, with the peers; on the right, those of one
+more day, and of a late file, by the days of history.
 """
 
 import json
