@@ -6,7 +6,9 @@ an analyst would write in Polars, ClickHouse (chdb) and pandas, where these are 
 bench/peers.txt`). Each runs in a process of its own, so that its peak memory is known.
 
 With `--history 7 30`: homes of so many days with `--daily` events a day; then one more day, and then a late file that
-touches one day of the first week. Medians; `--json FILE` for machines.
+touches one day of the first week; and the slowest of the reports over all days. `--check` holds each such home against
+one that is built at once from the same files. Medians; `--json FILE` for machines, `bench/plot.py` to draw it.
+`--full` is the set of docs/performance.md, an hour and 40 GB; without arguments it takes minutes.
 """
 
 import argparse
@@ -30,8 +32,11 @@ import zstandard
 from steps import time_steps
 
 from flows import landing
+from flows.build import build
 from flows.generate import generate
 from flows.landing.source import COMMON_COLUMNS
+from flows.publish import publish
+from flows.report import Selection, find_campaigns, report
 from flows.settings import Settings
 
 FIRST_DAY = date(2026, 3, 2)
@@ -99,6 +104,10 @@ def run_chdb(inbox: Path, scratch: Path) -> dict[str, float]:
 RUNNERS = {"whole": run_whole, "floor": run_floor, "polars": run_polars, "chdb": run_chdb, "pandas": run_pandas}
 
 
+LARGEST = {"pandas": 1_500_000}
+"""Events beyond which a peer wants more memory than the machine has."""
+
+
 def measure(name: str, inbox: Path, scratch: Path) -> dict[str, Any]:
     """Run in a process of its own: seconds by the clock, its peak memory in MiB, bytes it left, seconds by step."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
@@ -133,7 +142,11 @@ def compare(events: int, runs: int, scratch: Path) -> dict[str, Any]:
     logs = list((inbox / "kumomta").iterdir())
     records = sum(path.read_bytes().count(b"\n") for path in logs)
     packed = sum(len(gzip.compress(path.read_bytes(), compresslevel=6)) for path in logs)
-    peers = [name for name in RUNNERS if name in ("whole", "floor") or find_spec(name)]
+    peers = [
+        name
+        for name in RUNNERS
+        if name in ("whole", "floor") or (find_spec(name) and events <= LARGEST.get(name, events))
+    ]
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in peers}
     for _ in range(runs):
         for name in peers:
@@ -160,7 +173,47 @@ def compare(events: int, runs: int, scratch: Path) -> dict[str, Any]:
     return {"records": records, "gzip_bytes": packed, "peers": table}
 
 
-def grow(days: int, daily: int, runs: int, scratch: Path) -> dict[str, Any]:
+def time_reports(settings: Settings) -> float:
+    """Seconds of the slowest of four reports over all days: both groupings, all campaigns and one."""
+    database = settings.published_database
+    days = duckdb.connect(database, read_only=True).execute(
+        "select min(event_date), max(event_date) from marts.rpt_bounces_daily"
+    )
+    first, last = days.fetchone() or (None, None)
+    seconds = []
+    for grouping in ("from_domain", "sending_ip"):
+        for campaign in (None, find_campaigns(database)[0]):
+            started = time.perf_counter()
+            report(database, Selection(first, last, grouping, campaign))
+            seconds.append(time.perf_counter() - started)
+    return max(seconds)
+
+
+def check_against_rebuilt(settings: Settings) -> None:
+    """Build and publish everything anew from landing: every mart must be what it was, but for when it was made."""
+    before = settings.root / "before.duckdb"
+    shutil.copy(settings.published_database, before)
+    build(settings, full_refresh=True)
+    publish(settings)
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{before}' as old (read_only)")
+        connection.execute(f"attach '{settings.published_database}' as new (read_only)")
+        columns = connection.execute(
+            """select table_name, string_agg('"' || column_name || '"', ', ') from duckdb_columns()
+            where database_name = 'new' and schema_name = 'marts'
+                and table_name not in ('ops_publication', 'ops_restatements')
+            group by all"""
+        ).fetchall()
+        for mart, names in columns:
+            sides = [f"select {names} from {side}.marts.{mart}" for side in ("old", "new")]
+            differing = f"({sides[0]} except all {sides[1]}) union all ({sides[1]} except all {sides[0]})"
+            row = connection.execute(f"select count(*) from ({differing})").fetchone()
+            if row != (0,):
+                raise SystemExit(f"{mart}: {row} rows differ between a home built day by day and one built at once")
+    print(f"{'':10} {len(columns)} marts are what they are when all is built at once")
+
+
+def grow(days: int, daily: int, runs: int, scratch: Path, *, is_checked: bool) -> dict[str, Any]:
     """A home of so many days; then one more day, several times, and a late file of a day in its first week."""
     settings = Settings(home=scratch / f"home-{days}", inbox_directory=scratch / f"inbox-{days}", memory_limit="8GB")
     make_logs(settings.inbox, events=daily * days, days=days)
@@ -177,20 +230,25 @@ def grow(days: int, daily: int, runs: int, scratch: Path) -> dict[str, Any]:
         found[name] = {step: statistics.median(each[step] for each in seen) for step in first}
     published = settings.published_database.stat().st_size
     landed = sum(path.stat().st_size for path in (settings.root / "landing").rglob("*.parquet"))
-    found |= {"published_bytes": published, "landing_bytes": landed}
+    reports = statistics.median(time_reports(settings) for _ in range(3))
+    found |= {"published_bytes": published, "landing_bytes": landed, "report": reports}
+    if is_checked:
+        check_against_rebuilt(settings)
     shutil.rmtree(settings.root)
     shutil.rmtree(settings.inbox)
     for name in ("first", "day", "late"):
         steps = ", ".join(f"{step} {took:.1f}" for step, took in found[name].items())
         print(f"{days:4} days, {name:6}{sum(found[name].values()):8.1f} s  {steps}", flush=True)
-    print(f"{'':10} published {published / 1e6:,.0f} MB, landing {landed / 1e6:,.0f} MB")
+    print(f"{'':10} published {published / 1e6:,.0f} MB, landing {landed / 1e6:,.0f} MB, a report {reports:.2f} s")
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, nargs="*", default=[100_000, 300_000, 1_000_000])
-    parser.add_argument("--history", type=int, nargs="*", default=[])
+    parser.add_argument("--events", type=int, nargs="*", default=[100_000, 300_000])
+    parser.add_argument("--history", type=int, nargs="*", default=[7])
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--daily", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -200,11 +258,15 @@ def main() -> None:
         name, inbox, scratch = chosen.only
         run_only(name, Path(inbox), Path(scratch))
         return
+    if chosen.full:
+        chosen.events, chosen.history = [1_000_000, 3_000_000, 10_000_000], [7, 30, 90]
     print(f"{os.cpu_count()} processors, medians of {chosen.runs}")
     with tempfile.TemporaryDirectory(prefix="bouncehouse-bench-") as folder:
         found = {
             "sizes": [compare(events, chosen.runs, Path(folder)) for events in chosen.events],
-            "history": [grow(days, chosen.daily, chosen.runs, Path(folder)) for days in chosen.history],
+            "history": [
+                grow(days, chosen.daily, chosen.runs, Path(folder), is_checked=chosen.check) for days in chosen.history
+            ],
         }
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -77,6 +77,7 @@ WHOLE = (
 BY_CONDITION = {
     "intermediate.int_unclassified_bounces__collected": """
         event_id in (select event_id from marts.marts.fct_delivery_events)""",
+    "marts.fct_bounces": "event_id in (select event_id from marts.marts.fct_delivery_events)",
     "intermediate.int_rejects__collected": "file_digest not in (select file_digest from dropped_files)",
     # of a dropped file not even the copies and the records that are no event
     "intermediate.int_staged_events__collected": """

@@ -11,9 +11,17 @@ known as (
 ),
 
 changed as (
-    (select * from found except select * from known)
+    (
+        select * from found
+        except
+        select * from known
+    )
     union all
-    (select * from known except select * from found)
+    (
+        select * from known
+        except
+        select * from found
+    )
 )
 {% else %}
 changed as (

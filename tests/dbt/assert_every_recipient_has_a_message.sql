@@ -1,10 +1,8 @@
--- Guards: each event belongs to exactly one message and recipient, and no message is left of events that moved.
+-- Guards: each event belongs to exactly one message and recipient, and no message is left of events that moved. A message's events
+-- and its row are written where its group is judged.
+-- depends_on: {{ ref('int_message_groups__judged') }}
 
-with judged as (
-    select message_group_id from {{ ref('int_message_groups__judged') }}
-),
-
-links as (
+with links as (
     select * from {{ ref('int_report_links__found') }}
 ),
 
@@ -12,12 +10,16 @@ events as (
     select distinct coalesce(links.message_recipient_id, events.message_recipient_id) as message_recipient_id
     from {{ ref('fct_delivery_events') }} as events
     left join links on events.event_id = links.event_id
-    where {{ 'true' if var('is_tested_whole') else 'events.message_group_id in (select message_group_id from judged)' }}
+    {% if not var('is_tested_whole') %}
+    where events.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    {% endif %}
 ),
 
 messages as (
     select message_recipient_id from {{ ref('fct_messages') }}
-    where {{ 'true' if var('is_tested_whole') else 'message_group_id in (select message_group_id from judged)' }}
+    {% if not var('is_tested_whole') %}
+    where message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    {% endif %}
 )
 
 select coalesce(events.message_recipient_id, messages.message_recipient_id) as message_recipient_id

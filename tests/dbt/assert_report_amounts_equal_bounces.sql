@@ -13,15 +13,20 @@ with report as (
     group by all
 ),
 
+-- not from fct_bounces, whose days are replaced as those of the report are
 bounces as (
     select
-        event_date,
-        bounce_class,
-        campaign_id,
-        from_domain,
-        sending_ip,
+        events.event_date,
+        events.bounce_class,
+        coalesce(links.campaign_id, events.campaign_id) as campaign_id,
+        coalesce(links.from_domain, events.from_domain) as from_domain,
+        coalesce(links.sending_ip, events.sending_ip) as sending_ip,
         1 as bounce_count
-    from {{ ref('fct_bounces') }}
+    from {{ ref('fct_delivery_events') }} as events
+    left join {{ ref('int_report_links__found') }} as links on events.event_id = links.event_id
+    where
+        (events.event_type = 'out_of_band_bounce' and not coalesce(links.is_notice, false))
+        or (events.event_type in ('deferred', 'bounced') and events.is_attempt)
     union all
     select
         event_date,

@@ -1,7 +1,11 @@
-{{ config(materialized='view') }}
+{{ config(
+    materialized='incremental',
+    touched={'column': 'event_date', 'model': 'int_event_dates__touched'},
+) }}
 
 with events as (
     select * from {{ ref('fct_delivery_events') }}
+    where event_date in (select event_date from {{ ref('int_event_dates__touched') }})
 ),
 
 links as (

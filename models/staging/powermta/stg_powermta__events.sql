@@ -36,7 +36,14 @@ timed as (
     select
         *,
         -- a file cut down to few fields; landing lets no other type through without timeLogged
-        coalesce(timelogged, case when type in ('d', 'b') then timequeued end) as logged_text
+        coalesce(timelogged, case when type in ('d', 'b') then timequeued end) as logged_text,
+        case
+            when type = 'f'
+                then coalesce(rcpt, orcpt, {{ first_field([
+                    'headers.arf_Original-Rcpt-To', 'headers.arf_original-rcpt-to', 'headers.arf_Original-Rcpt-to',
+                ]) }})
+            else rcpt
+        end as recipient_text
     from records
 ),
 
@@ -53,9 +60,7 @@ parsed as (
                 then {{ timestamp_from_iso("regexp_replace(logged_text, ' ([+-])', '\\1')") }}
             else {{ local_to_utc('try_cast(logged_text as timestamp)', source_setting('powermta', 'time_zone', 'UTC')) }}
         end as event_at,
-        {{ normal_address("case when type = 'f' then coalesce(rcpt, orcpt, " ~ first_field([
-            'headers.arf_Original-Rcpt-To', 'headers.arf_original-rcpt-to', 'headers.arf_Original-Rcpt-to',
-        ]) ~ ") else rcpt end") }} as recipient,
+        {{ normal_address('recipient_text') }} as recipient,
         {{ regex_group('dsnstatus', '^([245]\.\d{1,3}\.\d{1,3})') }} as dsn_code,
         coalesce(starts_with(dsndiag, 'smtp;'), false) as is_remote,
         trim(regexp_replace(dsndiag, '^[A-Za-z][A-Za-z0-9-]*;', '')) as diagnostic,

@@ -7,8 +7,8 @@
     accepted: by column, the texts that it may hold, beside null.
     references: by column, the table in whose column of the same name each value is, beside null.
     among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files;
-        `touched`, the events of the touched groups; `judged`, the messages of the groups that are judged anew. All, where the
-        variable `is_tested_whole` says so.
+        `touched`, the events of the touched groups; `judged`, the messages of the groups that are judged anew; `days`, those of
+        the days that are replaced. All, where the variable `is_tested_whole` says so.
 -#}
 {% test rules(model, filled=[], keys=[], accepted={}, references={}, among=none) %}
 
@@ -23,8 +23,10 @@
     {%- endset -%}
 {%- elif among == 'judged' -%}
     {%- set chosen = 'message_group_id in (select message_group_id from ' ~ ref('int_message_groups__judged') ~ ')' -%}
+{%- elif among == 'days' -%}
+    {%- set chosen = 'event_date in (select event_date from ' ~ ref('int_event_dates__touched') ~ ')' -%}
 {%- else -%}
-    {{ exceptions.raise_compiler_error('among is batch, touched, judged or nothing, not ' ~ among) }}
+    {{ exceptions.raise_compiler_error('among is batch, touched, judged, days or nothing, not ' ~ among) }}
 {%- endif -%}
 
 {%- set shown = (filled + (keys | sum(start=[])) + (accepted | list)) | unique | list -%}
