@@ -1,5 +1,5 @@
--- Guards: each event belongs to exactly one message and recipient, and no message is left of events that moved. A message's events
--- and its row are written where its group is judged.
+-- Guards: each event belongs to exactly one message and recipient, and no message is left of events that moved. A message's
+-- events and its row are written where its group is judged.
 -- depends_on: {{ ref('int_message_groups__judged') }}
 
 with links as (
