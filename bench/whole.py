@@ -7,7 +7,8 @@ bench/peers.txt`). Each runs in a process of its own, so that its peak memory is
 
 With `--history 7 30`: homes of so many days with `--daily` events a day; then one more day, and then a late file that
 touches one day of the first week; and the slowest of the reports over all days. `--check` holds each such home against
-one that is built at once from the same files. Medians; `--json FILE` for machines, `bench/plot.py` to draw it.
+one that is built at once from the same files. Medians; `--json FILE` for machines, `bench/plot.py` to draw it;
+`--logs FOLDER` keeps the logs of the sizes for another time.
 `--full` is the set of docs/performance.md, an hour and 40 GB; without arguments it takes minutes.
 """
 
@@ -135,10 +136,12 @@ def run_only(name: str, inbox: Path, scratch: Path) -> None:
     print(json.dumps({"seconds": seconds, "peak_mib": max(usage.ru_maxrss for usage in usages) / 1024, "steps": steps}))
 
 
-def compare(events: int, runs: int, scratch: Path) -> dict[str, Any]:
+def compare(events: int, runs: int, scratch: Path, kept: Path) -> dict[str, Any]:
     """One size: every peer in turn, several times; medians and the ratios to the floor."""
-    inbox = scratch / f"logs-{events}"
-    make_logs(inbox, events=events, days=7)
+    inbox = kept / f"logs-{events}"
+    if not inbox.exists():
+        make_logs(kept / "unfinished", events=events, days=7)
+        (kept / "unfinished").rename(inbox)
     logs = list((inbox / "kumomta").iterdir())
     records = sum(path.read_bytes().count(b"\n") for path in logs)
     packed = sum(len(gzip.compress(path.read_bytes(), compresslevel=6)) for path in logs)
@@ -151,7 +154,8 @@ def compare(events: int, runs: int, scratch: Path) -> dict[str, Any]:
     for _ in range(runs):
         for name in peers:
             results[name].append(measure(name, inbox, scratch))
-    shutil.rmtree(inbox)
+    if kept == scratch:
+        shutil.rmtree(inbox)
     floor = statistics.median(result["seconds"] for result in results["floor"])
     print(f"\n{records:,} records; their logs as gzip {packed / 1e6:,.0f} MB")
     table = {}
@@ -252,6 +256,7 @@ def main() -> None:
     parser.add_argument("--daily", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--logs", type=Path)
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.only:
@@ -263,7 +268,9 @@ def main() -> None:
     print(f"{os.cpu_count()} processors, medians of {chosen.runs}")
     with tempfile.TemporaryDirectory(prefix="bouncehouse-bench-") as folder:
         found = {
-            "sizes": [compare(events, chosen.runs, Path(folder)) for events in chosen.events],
+            "sizes": [
+                compare(events, chosen.runs, Path(folder), chosen.logs or Path(folder)) for events in chosen.events
+            ],
             "history": [
                 grow(days, chosen.daily, chosen.runs, Path(folder), is_checked=chosen.check) for days in chosen.history
             ],
