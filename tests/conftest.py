@@ -44,7 +44,7 @@ def land_all(settings: Settings) -> list[landing.Load]:
     return [outcome for outcome in outcomes if isinstance(outcome, landing.Load)]
 
 
-LONGEST = ("invariants", "generate", "erasure", "warehouse", "homes", "two_lists", "rules", "hostile", "oracle")
+LONGEST = ("invariants", "generate", "erasure", "pair", "warehouse", "homes", "two_lists", "rules", "hostile", "oracle")
 """Groups by how long they take, the longest first: what is begun last is waited for alone."""
 
 
