@@ -191,7 +191,7 @@ def time_reports(settings: Settings) -> float:
     for grouping in ("from_domain", "sending_ip"):
         for campaign in (None, find_campaigns(database)[0]):
             started = time.perf_counter()
-            report(database, Selection(first, last, grouping, campaign))
+            report(database, Selection(first, last, campaign, grouping))
             seconds.append(time.perf_counter() - started)
     return max(seconds)
 
