@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import json
 import random
 import shutil
 import subprocess
@@ -216,3 +217,20 @@ def test_readers_never_see_half_a_publication(generated: Warehouse) -> None:
         publish.publish(generated.settings)
         assert reader.execute(query).fetchone() == before
     assert marts.read(generated.database, query) == [before]
+
+
+def test_event_that_a_copy_moves_to_another_day_leaves_its_first(tmp_path: Path) -> None:
+    """It is known by its id, and comes again with an earlier time, then with a later one: the earliest counts."""
+    home = Settings(home=tmp_path)
+    folder = home.inbox / "events"
+    folder.mkdir(parents=True)
+    for day, expected in (("03", "2026-03-03"), ("02", "2026-03-02"), ("04", "2026-03-02")):
+        event = {
+            "native_event_id": "e1", "event_type": "bounced", "event_at": f"2026-03-{day}T10:00:00Z", "message_id": "m1",
+            "recipient": "ada@a.example", "smtp_code": 550, "response_text": "550 5.1.1 no such user",
+        }  # fmt: skip
+        (folder / f"{day}.jsonl").write_text(json.dumps(event) + "\n")
+        run_all(home)
+        for mart in ("fct_delivery_events", "fct_bounces", "rpt_bounces_daily", "rpt_delivery_daily"):
+            days = marts.read(home.published_database, f"select cast(event_date as varchar) from marts.{mart}")
+            assert days == [(expected,)], mart
