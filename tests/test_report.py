@@ -14,6 +14,7 @@ from flows.report import (
     NOT_LOGGED,
     Selection,
     choose_period,
+    count_by_day,
     find_campaigns,
     find_instants,
     has_campaign,
@@ -136,6 +137,17 @@ def test_a_local_day_takes_its_first_instant_and_not_its_last(tmp_path):
     day = date(2026, 3, 29)
     (row,) = report(database, Selection(day, day, time_zone="Europe/Berlin")).to_pylist()
     assert row["amount"] == 2
+
+
+@pytest.mark.parametrize(("time_zone", "days"), [("UTC", {2: 1, 3: 1, 4: 1}), ("Europe/Berlin", {3: 2, 4: 1})])
+def test_amounts_by_day_are_of_the_time_zones_days(tmp_path, time_zone, days):
+    moments = [datetime(2026, 3, 3, 23, 30), datetime(2026, 3, 4, 0, 30), datetime(2026, 3, 5, 12)]
+    database = make_published(tmp_path / "b.duckdb", [Bounce(moment) for moment in moments])
+    selection = Selection(FIRST, LAST, time_zone=time_zone)
+    (row,) = report(database, selection, with_days=True).to_pylist()
+    assert dict(row["amounts_by_day"]) == days
+    counted = count_by_day(database, selection).to_pylist()
+    assert {(each["day"] - FIRST).days: each["amount"] for each in counted} == days
 
 
 def test_a_day_that_the_calendar_skipped_is_empty():

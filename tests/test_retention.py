@@ -445,7 +445,9 @@ def test_nothing_of_anybody_is_left_but_what_bears_on_a_list(
         assert find_history(settings, "olga@late.example").states["global"] is not None
         drop_and_build(settings, datetime(2027, 3, 9, tzinfo=UTC))
     assert marts.read(settings.published_database, "select count(*) from marts.fct_bounces") == [(0,)]
-    assert list(settings.landing.rglob("*.parquet")) == []
+    # amounts of days that were published, and no record of anybody
+    assert list(settings.landing.rglob("*.parquet")) == [settings.restatements]
+    assert b"late.example" not in settings.restatements.read_bytes()
     assert len(landing.read_loads(settings)) == len(landing.read_loads(generated.settings)) + len(late_loads)
     settings.work_database.unlink()
     build.build(settings)

@@ -66,8 +66,6 @@ def find_folders(settings: Settings) -> Iterator[tuple[date, Path]]:
 def copy_file(source: Path, staged: Path, folder: Path) -> None:
     """Put a file beside those in the folder, or in the place of its namesake; by hard link where that is possible."""
     target, temporary = folder / source.name, staged / source.name
-    if target.exists() and target.samefile(source):
-        return
     try:
         os.link(source, temporary)
     except OSError:  # a file system without links, or no more of them for this file
