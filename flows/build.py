@@ -148,6 +148,15 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         show_retained(connection, retained)
         rules.install(connection, find_project_directory())
         connection.execute("insert into landing.begun values (?)", [versions.rule_set])
+        connection.execute(
+            """create or replace table landing.this_build as
+            select
+                cast(? as boolean) as is_rebuilt,
+                cast(? as boolean) as is_retouched,
+                cast(? as boolean) as is_continued,
+                cast(? as boolean) as is_tested_whole""",
+            [full_refresh, is_retouched, is_continued, is_tested_whole],
+        )
         attach_marts(connection, settings)
         token = announce(connection)
         write_token(connection, token)
@@ -155,14 +164,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         if full_refresh:
             connection.execute("drop schema if exists marts.marts cascade")  # of a model that is no more, too
     failpoint("build.batch_shown")
-    results = _run_dbt(
-        settings,
-        versions,
-        full_refresh=full_refresh,
-        is_retouched=is_retouched,
-        is_continued=is_continued,
-        is_tested_whole=is_tested_whole,
-    )
+    results = _run_dbt(settings, versions, full_refresh=full_refresh)
     failpoint("build.dbt_ended")
     failures = [result for result in results if result["status"] in {"error", "fail", "runtime error"}]
     if failures:
@@ -196,15 +198,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
     )
 
 
-def _run_dbt(
-    settings: Settings,
-    versions: Versions,
-    *,
-    full_refresh: bool,
-    is_retouched: bool,
-    is_continued: bool,
-    is_tested_whole: bool,
-) -> list[dict[str, Any]]:
+def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool) -> list[dict[str, Any]]:
     """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results."""
     target = settings.state / "dbt"
     target.mkdir(parents=True, exist_ok=True)
@@ -215,10 +209,6 @@ def _run_dbt(
     variables = {
         **settings.suppression_variables,
         "rule_set_version": versions.rule_set,
-        "is_retouched": is_retouched,
-        "is_rebuilt": full_refresh,
-        "is_continued": is_continued,
-        "is_tested_whole": is_tested_whole,
         **read_sources(settings).variables,
         # what dbt parsed holds whole paths of seeds: with this, another installation that takes a home over parses anew
         "project_directory": str(project),

@@ -41,7 +41,7 @@ def find_broken(
     environment = Environment(extensions=["jinja2.ext.do"])
     given = {
         "row_as_text": read_macros().row_as_text,
-        "var": {"is_tested_whole": is_tested_whole}.get,
+        "is_tested_whole": lambda: is_tested_whole,
         "in_batch": lambda: "id = 2",
     }
     rendered: Any = environment.from_string(text, globals=given).module

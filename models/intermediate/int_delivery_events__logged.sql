@@ -7,7 +7,7 @@
 
 select events.*
 from {{ ref('int_delivery_events__united') }} as events
-{% if not var('is_rebuilt') -%}
+{% if not is_rebuilt() -%}
 inner join {{ ref('int_logged_days__touched') }} as days on events.event_date = days.event_date
 inner join {{ ref('int_message_groups__touched') }} as touched on events.message_group_id = touched.message_group_id
 {%- endif %}

@@ -5,7 +5,7 @@ select event_date from {{ ref('int_logged_days__touched') }}
 union
 -- a report is joined to a message of the same recipient: it may have found, changed or lost the one it speaks of
 select report_date as event_date from {{ ref('int_report_links__changed') }}
-{% if var('is_retouched') or var('is_rebuilt') %}
+{% if is_retouched() or is_rebuilt() %}
 union
 select event_date from {{ source('landing', 'retained_bounce_counts') }}
 union

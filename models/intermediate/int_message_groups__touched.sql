@@ -1,6 +1,7 @@
 -- Groups of which the batch says something: everything derived of them is derived again.
+-- depends_on: {{ ref('int_delivery_events__united') }}
 
-{% if var('is_retouched') %}
+{% if is_retouched() %}
 select distinct message_group_id from {{ ref('int_delivery_events__united') }}
 union
 {% endif %}

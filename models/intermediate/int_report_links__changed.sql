@@ -5,7 +5,7 @@ with found as (
     select * from {{ ref('int_report_links__found') }}
 ),
 
-{% if var('is_continued') %}
+{% if is_continued() %}
 known as (
     select * from {{ ref('int_report_links__before') }}
 ),

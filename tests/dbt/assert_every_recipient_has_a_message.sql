@@ -10,14 +10,14 @@ events as (
     select distinct coalesce(links.message_recipient_id, events.message_recipient_id) as message_recipient_id
     from {{ ref('fct_delivery_events') }} as events
     left join links on events.event_id = links.event_id
-    {% if not var('is_tested_whole') %}
+    {% if not is_tested_whole() %}
     where events.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     {% endif %}
 ),
 
 messages as (
     select message_recipient_id from {{ ref('fct_messages') }}
-    {% if not var('is_tested_whole') %}
+    {% if not is_tested_whole() %}
     where message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     {% endif %}
 )

@@ -9,7 +9,7 @@ with open_groups as (
     -- time alone can end these
     union
     select message_group_id from {{ this }}
-    where outcome = 'in_flight'{% if not var('is_continued') %} or has_linked_report{% endif %}
+    where outcome = 'in_flight'{% if not is_continued() %} or has_linked_report{% endif %}
     {% endif %}
 ),
 

@@ -8,11 +8,11 @@
     references: by column, the table in whose column of the same name each value is, beside null.
     among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files;
         `touched`, the events of the touched groups; `judged`, the messages of the groups that are judged anew; `days`, those of
-        the days that are replaced. All, where the variable `is_tested_whole` says so.
+        the days that are replaced. All, where the build tests everything (`is_tested_whole`).
 -#}
 {% test rules(model, filled=[], keys=[], accepted={}, references={}, among=none) %}
 
-{%- if among is none or var('is_tested_whole') -%}
+{%- if among is none or is_tested_whole() -%}
     {%- set chosen = 'true' -%}
 {%- elif among == 'batch' -%}
     {%- set chosen = in_batch() -%}

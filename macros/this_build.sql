@@ -1,0 +1,32 @@
+{#-
+    What is to be known of the build that runs, from the one row that flows/build.py writes before it starts dbt. Not variables:
+    dbt parses the whole project anew where one of these differs from the build before, which takes longer than a small day's models.
+    While dbt parses, none holds; what a model refers to only where one does must stand in a `depends_on`.
+-#}
+{% macro this_build(column) -%}
+    {%- if execute -%}
+    {{ return(run_query('select ' ~ column ~ ' from landing.this_build').rows[0][0]) }}
+    {%- else -%}
+    {{ return(false) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Whether everything is built from landing. -#}
+{% macro is_rebuilt() -%}
+    {{ return(this_build('is_rebuilt')) }}
+{%- endmacro %}
+
+{#- Whether every message is derived again, as after a change of rules. -#}
+{% macro is_retouched() -%}
+    {{ return(this_build('is_retouched')) }}
+{%- endmacro %}
+
+{#- Whether tables are as the last build finished them, so that changes can be told by comparing. -#}
+{% macro is_continued() -%}
+    {{ return(this_build('is_continued')) }}
+{%- endmacro %}
+
+{#- Whether data tests look at all rows, not only at those that the build can have changed. -#}
+{% macro is_tested_whole() -%}
+    {{ return(this_build('is_tested_whole')) }}
+{%- endmacro %}
