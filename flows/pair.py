@@ -14,7 +14,7 @@ from flows.failpoints import failpoint
 from flows.settings import Settings
 from flows.sql import text
 
-STORAGE_VERSION = "v1.2.0"
+STORAGE_VERSION = "v1.3.0"
 """Of `marts.duckdb`, and so of the published file: the oldest DuckDB that can read it. See profiles.yml too."""
 
 CREATE_TOKENS = """

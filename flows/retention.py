@@ -46,7 +46,7 @@ from flows.retained import (
 )
 from flows.settings import ACTIONS, SOURCES, Settings
 from flows.sql import text
-from flows.work import open_work, remove_work
+from flows.work import WORK_STORAGE_VERSION, open_work, remove_work
 from flows.work_state import create_state, find_versions, find_work_state
 
 BY_GROUP = (
@@ -77,7 +77,6 @@ WHOLE = (
 BY_CONDITION = {
     "intermediate.int_unclassified_bounces__collected": """
         event_id in (select event_id from marts.marts.fct_delivery_events)""",
-    "marts.fct_bounces": "event_id in (select event_id from marts.marts.fct_delivery_events)",
     "intermediate.int_rejects__collected": "file_digest not in (select file_digest from dropped_files)",
     # of a dropped file not even the copies and the records that are no event
     "intermediate.int_staged_events__collected": """
@@ -689,7 +688,7 @@ def shrink_work(settings: Settings, retained: Retained) -> None:
         connection.execute(f"set temp_directory = {text(fresh.with_name(fresh.name + '.tmp'))}")
         connection.execute(f"attach {text(settings.work_database)} as old_work (read_only)")
         connection.execute(f"attach {text(settings.marts_database)} as old_marts (read_only)")
-        connection.execute(f"attach {text(fresh)} as work")
+        connection.execute(f"attach {text(fresh)} as work (storage_version {text(WORK_STORAGE_VERSION)})")
         connection.execute(f"attach {text(fresh_marts)} as marts (storage_version {text(STORAGE_VERSION)})")
         connection.execute(f"create table dropped_groups as from {text(retained.path(DROPPED_GROUPS))}")
         for table in ("files", "profiles"):

@@ -20,6 +20,9 @@ FORMAT = 2
 when an earlier bouncehouse could not use them; the other tables are told by the digest of what makes them
 (`work_state.Versions`). Until 1 the marts were in `work.duckdb`."""
 
+WORK_STORAGE_VERSION = "latest"
+"""Of a `work.duckdb` that is made: nobody else reads it, and newer ones are smaller."""
+
 LOCK_SECONDS = 20
 """So long another process may have the file: the dbt of a run that was just killed, which ends with it."""
 
@@ -77,7 +80,7 @@ def open_work(settings: Settings) -> duckdb.DuckDBPyConnection:
     while True:
         path = settings.work_database
         try:
-            connection = duckdb.connect(path)
+            connection = duckdb.connect(path, config={"storage_compatibility_version": WORK_STORAGE_VERSION})
             if settings.marts_database.exists():
                 path = settings.marts_database
                 try:

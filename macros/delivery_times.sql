@@ -36,17 +36,23 @@
 {%- endmacro %}
 
 {#- Bounds that people ask for, none more than twice the one before: of a bucket [from, to), in seconds; the last is open. -#}
-{% macro time_bounds() -%}
-    [
-        0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900, 1200, 1800, 2700, 3600, 5400, 7200, 10800, 14400,
-        21600, 28800, 43200, 64800, 86400, 129600, 172800, 259200, 432000, 604800
-    ]
+{%- macro time_bounds() -%}
+    0 1 2 3 5 7 10 15 20 30 45 60 90 120 180 300 450 600 900 1200 1800 2700 3600 5400 7200 10800 14400 21600 28800 43200 64800
+    86400 129600 172800 259200 432000 604800
 {%- endmacro %}
 
 {% macro bucket_start(seconds) -%}
-    cast(list_max(list_filter({{ time_bounds() }}, lambda bound: bound <= {{ seconds }})) as bigint)
+    cast(case
+        {%- for bound in time_bounds().split() | reverse %}
+        when {{ seconds }} >= {{ bound }} then {{ bound }}
+        {%- endfor %}
+    end as bigint)
 {%- endmacro %}
 
 {% macro bucket_end(seconds) -%}
-    cast(list_min(list_filter({{ time_bounds() }}, lambda bound: bound > {{ seconds }})) as bigint)
+    cast(case
+        {%- for bound in time_bounds().split() %}
+        when {{ seconds }} < {{ bound }} then {{ bound }}
+        {%- endfor %}
+    end as bigint)
 {%- endmacro %}

@@ -1,10 +1,10 @@
 {#-
     What is to be known of the build that runs, from the one row that flows/build.py writes before it starts dbt. Not variables:
     dbt parses the whole project anew where one of these differs from the build before, which takes longer than a small day's models.
-    While dbt parses, none holds; what a model refers to only where one does must stand in a `depends_on`.
+    While dbt parses, and in its unit tests, none holds; what a model refers to only where one does must stand in a `depends_on`.
 -#}
 {% macro this_build(column) -%}
-    {%- if execute -%}
+    {%- if execute and flags.WHICH == 'build' -%}
     {{ return(run_query('select ' ~ column ~ ' from landing.this_build').rows[0][0]) }}
     {%- else -%}
     {{ return(false) }}

@@ -204,7 +204,7 @@ def test_what_is_published_is_the_marts_and_nothing_else(home: Settings) -> None
         kinds = connection.execute(
             "select distinct tags['storage_version'] from duckdb_databases() where database_name in ('marts', 'published')"
         ).fetchall()
-        assert kinds == [("v1.2.0+",)]
+        assert kinds == [("v1.3.0+",)]
 
 
 def test_free_blocks_are_not_published_beyond_a_share(home: Settings) -> None:

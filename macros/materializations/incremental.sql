@@ -7,7 +7,8 @@
       by day equals one built at once. `days`, likewise a column and a model, names the days of which all these rows are, where
       the engine need not look for them in all others;
     - with `batch_key`, the rows of the files of the batch, `batch_key` being the column of their digest. What the model
-      gives goes straight into the table, which it must not read itself.
+      gives goes straight into the table, which it must not read itself, by portions of the batch, each in the order of `order_by`:
+      to sort all of a great batch would take many times its memory.
 
     A model that has changed is built anew from landing (flows/build.py), so the columns are those of the table.
 -#}
@@ -15,15 +16,25 @@
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
     {{ begin_model(target) }}
-    {% if existing is none or not existing.is_table or should_full_refresh() %}
+    {%- set is_made = existing is none or not existing.is_table or should_full_refresh() -%}
+    {% if config.get('batch_key') %}
         {% call statement('main') -%}
-            {{ replace_table_sql(target) }}
-        {%- endcall %}
-    {% elif config.get('batch_key') %}
-        {% call statement('main') -%}
+            {% if is_made %}
+            create or replace table {{ target }} as select * from ({{ sql }}) as model where false;
+            {% else %}
             delete from {{ target }}
             where {{ config.get('batch_key') }} in (select file_digest from {{ source('landing', 'loads') }});
-            insert into {{ target }} by name {{ sql }}
+            {% endif %}
+            {% for portion in portions_of_batch() %}
+            insert into {{ target }} by name
+            select * from ({{ sql }}) as model
+            where {{ portion }}
+            order by {{ config.require('order_by') }}{{ ';' if not loop.last }}
+            {% endfor %}
+        {%- endcall %}
+    {% elif is_made %}
+        {% call statement('main') -%}
+            {{ replace_table_sql(target) }}
         {%- endcall %}
     {% else %}
         {%- set changed = model['name'] ~ '__changed' -%}
@@ -50,3 +61,27 @@
     {% do adapter.commit() %}
     {{ return({'relations': [target]}) }}
 {% endmaterialization %}
+
+{#-
+    Conditions that part the records of the batch, so that of each there are about two millions: by the time of landing, which all
+    records of a landing file share, so that the engine passes over the files of the other portions.
+-#}
+{% macro portions_of_batch() %}
+    {%- set query -%}
+    select landed_at, sum(records_landed) from {{ source('landing', 'loads') }} group by landed_at order by landed_at
+    {%- endset -%}
+    {%- set bounds, gathered = [], namespace(records=0) -%}
+    {%- for landed_at, records in run_query(query).rows -%}
+        {%- set gathered.records = gathered.records + records -%}
+        {%- if gathered.records >= 2000000 and not loop.last -%}
+            {%- do bounds.append("timestamp '" ~ landed_at.isoformat(sep=' ') ~ "'") -%}
+            {%- set gathered.records = 0 -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set portions = [] -%}
+    {%- for bound in bounds + [none] -%}
+        {%- set above = 'landed_at > ' ~ bounds[loop.index0 - 1] if loop.index0 else 'true' -%}
+        {%- do portions.append(above ~ (' and landed_at <= ' ~ bound if bound else '')) -%}
+    {%- endfor -%}
+    {{ return(portions) }}
+{% endmacro %}

@@ -1,11 +1,13 @@
 -- Every record of all sources as staging reads it, one row per recipient, in the files that it stands in: the one table
 -- that is written from the logs, and grows by the batch. `event_type` is null where the record is of a kind that is no
 -- delivery event, or where no time could be read: landing refuses such, and what it let through in a form that staging
--- does not know is counted as ignored, under a name that says so, and stops no publication.
+-- does not know is counted as ignored, under a name that says so, and stops no publication. The events of a message lie beside
+-- each other, here and in the facts that are made of this: what they share is stored once.
 
 {{ config(
     materialized='incremental',
     batch_key='file_digest',
+    order_by='event_date, message_group_id',
 ) }}
 
 {%- set sources = [
@@ -33,7 +35,10 @@ typed as (
                 when event_type is not null and event_at is null
                     then concat(native_event_type, ' (no time that can be read)')
                 else native_event_type
-            end as native_event_type
+            end as native_event_type,
+            -- what is said on taking a message names the server's own queue: different every time, it would be the largest
+            -- part of what is stored. Landing has it.
+            case when event_type not in ('injected', 'delivered') then response_text end as response_text
         )
     from staged
 )

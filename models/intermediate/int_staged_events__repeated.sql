@@ -14,6 +14,7 @@ with batch as (
     select
         event_id,
         event_at,
+        event_date,
         source_name,
         message_group_id
     from {{ ref('int_staged_events__collected') }}
@@ -36,7 +37,8 @@ copies as (
         event_at
     from {{ ref('int_staged_events__collected') }}
     where
-        (event_id, event_at) in (select (event_id, event_at) from batch)
+        event_date in (select event_date from batch)
+        and (event_id, event_at) in (select (event_id, event_at) from batch)
         and file_digest not in (select file_digest from {{ source('landing', 'loads') }})
     union all
     select
@@ -65,7 +67,8 @@ repeated as (
 chosen as (
     select * from {{ ref('int_staged_events__collected') }}
     where
-        (event_id, event_at) in (select (event_id, event_at) from repeated)
+        event_date in (select cast(event_at as date) from repeated)
+        and (event_id, event_at) in (select (event_id, event_at) from repeated)
         and event_id not in (select event_id from retained)
     -- the choice must not hang on the order of files, so it looks at what the copies say first, then at where they stand
     qualify row_number() over (

@@ -1,15 +1,11 @@
-{{ config(
-    materialized='incremental',
-    touched={'column': 'event_date', 'model': 'int_event_dates__touched'},
-) }}
+{{ config(materialized='view') }}
 
 with events as (
     select * from {{ ref('fct_delivery_events') }}
-    where event_date in (select event_date from {{ ref('int_event_dates__touched') }})
 ),
 
 links as (
-    select * from {{ ref('int_report_links__found') }}
+    select * from {{ ref('fct_report_links') }}
 )
 
 select

@@ -18,6 +18,11 @@ links as (
     where linked_by is not null
 ),
 
+{% if is_rebuilt() -%}
+logged_events as (
+    select * from {{ ref('fct_delivery_events') }}
+),
+{%- else -%}
 -- those of the groups, and of reports that speak of them
 read_groups as (
     select message_group_id from open_groups
@@ -38,6 +43,7 @@ logged_events as (
     inner join read_days on events.event_date = read_days.event_date
     inner join read_groups on events.message_group_id = read_groups.message_group_id
 ),
+{%- endif %}
 
 -- a report that came apart counts for the message it speaks of
 events as (
@@ -58,8 +64,10 @@ events as (
         coalesce(links.is_notice, false) as is_notice
     from logged_events
     left join links on logged_events.event_id = links.event_id
+    {% if not is_rebuilt() -%}
     -- the other reports of a group that is read for one may speak of messages that are not
     where coalesce(links.message_group_id, logged_events.message_group_id) in (select message_group_id from open_groups)
+    {%- endif %}
 ),
 
 rules as (
@@ -85,11 +93,12 @@ progress as (
 summarised as (
     select
         message_recipient_id,
-        message_group_id,
-        source_name,
-        message_id,
-        recipient,
-        recipient_domain,
+        -- the id tells these, and so does each of the events
+        any_value(message_group_id) as message_group_id,
+        any_value(source_name) as source_name,
+        any_value(message_id) as message_id,
+        any_value(recipient) as recipient,
+        any_value(recipient_domain) as recipient_domain,
         max_by(provider, (mx_host is not null, event_at, event_id)) as provider,
         min_by(envelope_sender, (event_at, event_id)) as envelope_sender,
         min_by(from_domain, (event_at, event_id)) as from_domain,
@@ -135,7 +144,7 @@ summarised as (
             (event_at, event_id)
         ) filter (event_type = 'deferred') as last_deferral
     from events
-    group by all
+    group by message_recipient_id
 ),
 
 -- the most particular rule: source and campaign, source, campaign, default

@@ -7,15 +7,29 @@ with touched_dates as (
     select event_date from {{ ref('int_event_dates__touched') }}
 ),
 
+{% if is_rebuilt() -%}
+events as (
+    select * from {{ ref('fct_delivery_events') }}
+),
+{%- else -%}
 accepted as (
-    select message_recipient_id from {{ ref('fct_delivery_events') }}
+    select distinct message_recipient_id from {{ ref('fct_delivery_events') }}
     where event_type = 'delivered' and event_date in (select event_date from touched_dates)
 ),
 
-events as (
-    select * from {{ ref('fct_delivery_events') }}
+-- found by two columns: on all other days nothing else has to be read
+read_days as (
+    select distinct event_date from {{ ref('fct_delivery_events') }}
     where message_recipient_id in (select message_recipient_id from accepted)
 ),
+
+events as (
+    select events.*
+    from {{ ref('fct_delivery_events') }} as events
+    inner join read_days on events.event_date = read_days.event_date
+    inner join accepted on events.message_recipient_id = accepted.message_recipient_id
+),
+{%- endif %}
 
 deliveries as (
     {{ delivery_times('events') }}

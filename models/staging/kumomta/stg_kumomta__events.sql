@@ -3,16 +3,50 @@
 
 {{ config(materialized='view') }}
 
-with read_replies as (
+{#- `recipient` is a text, or an array of texts since 2025.12.02: recipients that got the same reply share a record #}
+{%- set has_list = "coalesce(type = 'Feedback' or recipient like '[%', false)" %}
+
+with with_recipients as (
     select
         *,
-        {{ json_text_list('response', [
-            '$.content', '$.command', '$.code', '$.enhanced_code.class', '$.enhanced_code.subject', '$.enhanced_code.detail',
-        ]) }} as reply
+        case
+            -- a complaint is addressed to the feedback loop; whoever complained stands in the report
+            when type = 'Feedback' then coalesce({{ json_texts('feedback_report', '$.original_rcpt_to') }}, [null])
+            else coalesce({{ json_texts('recipient', '$') }}, [recipient])
+        end as recipients
     from {{ source('landing', 'kumomta') }}
+    where {{ has_list }}
 ),
 
-records as (
+-- nearly all records name one recipient: they are spared the lists
+fanned_out as (
+    select
+        *,
+        recipient as recipient_text,
+        1 as recipient_number
+    from {{ source('landing', 'kumomta') }}
+    where not {{ has_list }}
+    union all by name
+    select
+        * exclude (recipients),
+        -- a record that names nobody stays one row, so that it is counted
+        unnest(case when len(recipients) > 0 then recipients else [null] end) as recipient_text,
+        generate_subscripts(case when len(recipients) > 0 then recipients else [null] end, 1) as recipient_number
+    from with_recipients
+),
+
+read_replies as (
+    select
+        *,
+        {{ normal_address('recipient_text') }} as recipient_address,
+        {{ json_text_list('response', [
+            '$.content', '$.command', '$.code', '$.enhanced_code.class', '$.enhanced_code.subject', '$.enhanced_code.detail',
+        ]) }} as reply,
+        {{ json_text_list('peer_address', ['$.name', '$.addr']) }} as peer
+    from fanned_out
+),
+
+replied as (
     select
         * exclude (reply),
         reply[1] as content,
@@ -26,29 +60,6 @@ records as (
             false
         ) as is_internal
     from read_replies
-),
-
--- `recipient` is a text, or an array of texts since 2025.12.02: recipients that got the same reply share a record
-with_recipients as (
-    select
-        *,
-        case
-            -- a complaint is addressed to the feedback loop; whoever complained stands in the report
-            when type = 'Feedback' then coalesce({{ json_texts('feedback_report', '$.original_rcpt_to') }}, [null])
-            when recipient like '[%' then coalesce({{ json_texts('recipient', '$') }}, [recipient])
-            else [recipient]
-        end as recipients
-    from records
-),
-
-fanned_out as (
-    select
-        *,
-        -- a record that names nobody stays one row, so that it is counted
-        unnest(case when len(recipients) > 0 then recipients else [null] end) as recipient_text,
-        generate_subscripts(case when len(recipients) > 0 then recipients else [null] end, 1) as recipient_number,
-        {{ normal_address('recipient_text') }} as recipient_address
-    from with_recipients
 ),
 
 typed as (
@@ -74,7 +85,7 @@ typed as (
         end as enhanced_status,
         -- a queue is named `campaign:tenant@domain`
         {{ regex_group('queue', '^([^:@]+):') }} as queue_campaign
-    from fanned_out
+    from replied
 )
 
 select
@@ -108,10 +119,10 @@ select
     -- on Reception and Feedback the peer is whoever submitted the message
     case
         when event_type in ('delivered', 'deferred', 'bounced')
-            then lower(rtrim({{ json_text('peer_address', '$.name') }}, '.'))
+            then lower(rtrim(peer[1], '.'))
     end as mx_host,
     case
-        when event_type in ('delivered', 'deferred', 'bounced') then {{ json_text('peer_address', '$.addr') }}
+        when event_type in ('delivered', 'deferred', 'bounced') then peer[2]
     end as mx_ip,
     -- who gives up or drops speaks for himself, whatever code he logs
     case
