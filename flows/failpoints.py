@@ -32,6 +32,7 @@ NAMES = (
     "publish.copied",
     "publish.made",  # a table, of a view over what is private; once for each
     "publish.written",
+    "publish.kept",  # a large file that was published, under a second name
     "publish.renamed",
     "export.written",  # one of the files, under its temporary name
     "export.staged",  # all of them, and none has taken its place

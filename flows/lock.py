@@ -62,7 +62,12 @@ def hold_lock(settings: Settings, *, wait: bool = False) -> Iterator[None]:
 def make_private(settings: Settings) -> None:
     """Take from the home's files what others may do with them: of an older version's, or made by hand."""
     os.umask(settings.umask)
-    databases = (settings.work_database, settings.marts_database, settings.published_database)
+    databases = (
+        settings.work_database,
+        settings.marts_database,
+        settings.published_database,
+        settings.former_database,
+    )
     for path in (*settings.folders, *databases):
         with suppress(FileNotFoundError, PermissionError):
             mode = path.stat().st_mode & 0o777

@@ -1,9 +1,11 @@
 """Publish the tested marts: copy their file, add what readers need beside them, and swap the copy in by rename, so that
 readers see one whole state.
+
+A copy costs by the whole history, and a day by what it changed: so a large file that was published before the last is
+kept, and the next copy is written over it, by the blocks that differ, if nobody has it open any more.
 """
 
 import json
-import os
 import re
 import shutil
 from contextlib import suppress
@@ -13,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from flows import __version__, restatements, rules
+from flows.copying import copy_changes, copy_file, is_held
 from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
 from flows.failpoints import failpoint
@@ -27,6 +30,9 @@ from flows.work_state import find_build_id
 FREE_SHARE = 0.5
 """Of the blocks of `marts.duckdb`: where more of them are free, as those of tables that a build made anew are, the file
 is written anew, so that the published one is at most about twice what it need be. Builds of one day leave a tenth."""
+
+FORMER_BYTES = 1 << 30
+"""A published file that is smaller is copied in about a second, and the one before it is not kept."""
 
 NOTE_NAME = "published.json"
 """In `state/`: which build was published, and size, time and inode of the file."""
@@ -105,7 +111,7 @@ def publish(settings: Settings) -> Path:
     _remove(temporary)  # of a killed run
     try:
         _settle(settings)
-        _copy_file(settings.marts_database, temporary)
+        _copy_marts(settings, temporary)
         failpoint("publish.copied")
         _complete(settings, build_id, published_at, temporary)
     except (duckdb.Error, WorkDamagedError, OSError) as error:
@@ -119,6 +125,10 @@ def publish(settings: Settings) -> Path:
     failpoint("publish.written")
     # of a client that wrote into the old file and was killed: DuckDB would apply it to the new one
     _wal(target).unlink(missing_ok=True)
+    if _is_worth_keeping(target) and _has_lost_nothing(settings, build_id):
+        with suppress(OSError):  # no hard links here: the next copy is a whole one
+            settings.former_database.hardlink_to(target)
+            failpoint("publish.kept")
     temporary.replace(target)
     failpoint("publish.renamed")
     sync(target.parent)
@@ -157,14 +167,42 @@ def _compact(settings: Settings) -> None:
     sync(fresh.parent)
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    """Copy by the kernel, which on file systems that can (btrfs, xfs) shares the blocks instead."""
-    with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new:
-        with suppress(AttributeError, OSError):  # not on this system, or not between these file systems
-            while os.copy_file_range(old.fileno(), new.fileno(), 1 << 30):
-                pass
-        # what is left of it: usually nothing. A disk that is full says so here
-        shutil.copyfileobj(old, new)
+def _copy_marts(settings: Settings, temporary: Path) -> None:
+    """Make a new file the same as `marts.duckdb`, out of the one that was published before the last where it is kept.
+
+    It has another name from its first change on, so that what a killed run leaves of it is no file to go on from.
+    """
+    former, target = settings.former_database, settings.published_database
+    # a run that was killed just before the swap leaves the file that is published under both names
+    is_published = former.exists() and target.exists() and former.samefile(target)
+    if former.exists() and not is_published and not is_held(former):
+        former.rename(temporary)
+        copy_changes(settings.marts_database, temporary)
+    else:
+        former.unlink(missing_ok=True)
+        copy_file(settings.marts_database, temporary)
+
+
+def _is_worth_keeping(database: Path) -> bool:
+    """Whether a published file is large, and what is free on its disk is more."""
+    if not database.exists():
+        return False
+    size = database.stat().st_size
+    return FORMER_BYTES <= size < shutil.disk_usage(database.parent).free
+
+
+def _has_lost_nothing(settings: Settings, build_id: str) -> bool:
+    """Whether all that the published file holds may stay: since then nothing was erased, nor dropped by retention.
+
+    An erasure removes the work database with all its builds; a pass of retention is told by the number of what it kept.
+    """
+    published = published_build_id(settings)
+    with open_work(settings) as connection:
+        row = connection.execute(
+            "select count(*) = 2 and count(distinct retained) = 1 from landing.builds where build_id in (?, ?)",
+            [published, build_id],
+        ).fetchone()
+    return bool(row and row[0])
 
 
 def _complete(settings: Settings, build_id: str, published_at: datetime, target: Path) -> None:

@@ -144,6 +144,11 @@ class Settings(BaseSettings):
         return self.root / "bouncehouse.duckdb"
 
     @property
+    def former_database(self) -> Path:
+        """The file that was published before, where it is large: the next one is written over it (flows/publish.py)."""
+        return self.root / "bouncehouse.former.duckdb"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The folders of the home that are the product's own; the inbox is the sender's."""
         return (self.landing, self.rejects, self.retained, self.actions, self.state, self.exports)

@@ -234,27 +234,6 @@ def test_free_blocks_are_not_published_beyond_a_share(home: Settings) -> None:
     assert home.marts_database.stat().st_ino == inode
 
 
-def test_a_copy_that_the_kernel_cannot_make_is_made_all_the_same(
-    home: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not at all, or not to its end."""
-    content = home.marts_database.read_bytes()
-    by_kernel = os.copy_file_range
-    asked = []
-
-    def give_up(old: int, new: int, _: int) -> int:
-        asked.append(old)
-        if len(asked) != 2:
-            raise OSError(95, "Operation not supported")
-        return by_kernel(old, new, 5000)
-
-    monkeypatch.setattr(os, "copy_file_range", give_up)
-    for number in range(2):
-        publish._copy_file(home.marts_database, home.root / f"copy-{number}")
-        assert (home.root / f"copy-{number}").read_bytes() == content
-    assert len(asked) == 3
-
-
 def test_damaged_marts_are_not_published(home: Settings) -> None:
     """A block of tables that publishing has no other use for, written over: the copy is read before it is shown,
     where the build before tested everything, though it had nothing to take in."""

@@ -155,10 +155,12 @@ def forget(settings: Settings, paths: set[Path]) -> None:
 
 
 def remove_private_databases(settings: Settings) -> None:
-    """Remove `work.duckdb` and `marts.duckdb`, what is not yet in their files, and any set aside or half written.
+    """Remove `work.duckdb` and `marts.duckdb`, what is not yet in their files, any set aside or half written, and the
+    file that was published before the last.
 
     The work database goes first: marts without one are removed by the next build, and kept by none.
     """
+    settings.former_database.unlink(missing_ok=True)
     settings.work_database.unlink(missing_ok=True)
     for name in (settings.work_database.stem, settings.marts_database.stem):
         for path in [*settings.root.glob(f"{name}.*duckdb*"), *settings.root.glob(f".{name}.duckdb.new*")]:
