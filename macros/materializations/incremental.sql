@@ -50,9 +50,12 @@
                 {%- set days = config.get('days') -%}
                 {{ days['column'] }} in (select {{ days['column'] }} from {{ ref(days['model']) }}) and
                 {%- endif %}
-                (
-                    {{ column }} in (select {{ column }} from {{ changed }})
-                    {% if touched %}or {{ column }} in (select {{ column }} from {{ ref(touched['model']) }}){% endif %}
+                {{ column }} in (
+                    select {{ column }} from {{ changed }}
+                    {% if touched %}
+                    union all
+                    select {{ column }} from {{ ref(touched['model']) }}
+                    {% endif %}
                 );
             insert into {{ target }} by name select * from {{ changed }};
             drop table {{ changed }}

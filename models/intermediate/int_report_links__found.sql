@@ -10,7 +10,11 @@ with events as (
 -- a report that stands with the message's other events needs no link
 reports as (
     select * from events
-    where event_type in ('out_of_band_bounce', 'complaint') or source_name = 'dsn'
+    where event_type in ('out_of_band_bounce', 'complaint')
+    -- not `or`: of each of these the engine reads one column first, and the others only where it finds something
+    union all
+    select * from events
+    where source_name = 'dsn' and event_type not in ('out_of_band_bounce', 'complaint')
 ),
 
 -- few columns: most reports of most sources stand with their message
