@@ -9,13 +9,17 @@
     - with `batch_key`, the rows of the files of the batch, `batch_key` being the column of their digest. What the model
       gives goes straight into the table, which it must not read itself.
 
+    With `anew_unless_continued` the table is made anew as a whole where the lists are not as the last build finished them
+    (`is_list_continued`): a model for which addresses are told to have changed by comparing. It must give all rows then.
+
     A model that has changed is built anew from landing (flows/build.py), so the columns are those of the table.
 -#}
 {% materialization incremental, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
     {{ begin_model(target) }}
-    {% if existing is none or not existing.is_table or should_full_refresh() %}
+    {% if existing is none or not existing.is_table or should_full_refresh()
+        or (config.get('anew_unless_continued') and not is_list_continued()) %}
         {% call statement('main') -%}
             {{ replace_table_sql(target) }}
         {%- endcall %}
@@ -39,9 +43,9 @@
                 {%- set days = config.get('days') -%}
                 {{ days['column'] }} in (select {{ days['column'] }} from {{ ref(days['model']) }}) and
                 {%- endif %}
-                (
-                    {{ column }} in (select {{ column }} from {{ changed }})
-                    {% if touched %}or {{ column }} in (select {{ column }} from {{ ref(touched['model']) }}){% endif %}
+                {{ column }} in (
+                    select {{ column }} from {{ changed }}
+                    {% if touched %}union all select {{ column }} from {{ ref(touched['model']) }}{% endif %}
                 );
             insert into {{ target }} by name select * from {{ changed }};
             drop table {{ changed }}
