@@ -143,6 +143,9 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
             versions.rule_set
         }
         is_continued = not full_refresh and not is_retouched and can_continue(connection)
+        is_list_continued = (
+            is_continued and built_with is not None and built_with.suppression_settings == versions.suppression_settings
+        )
         connection.execute("update landing.work_state set is_settled = false")
         show_batch(connection, settings, batch)
         show_retained(connection, retained)
@@ -154,8 +157,9 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
                 cast(? as boolean) as is_rebuilt,
                 cast(? as boolean) as is_retouched,
                 cast(? as boolean) as is_continued,
+                cast(? as boolean) as is_list_continued,
                 cast(? as boolean) as is_tested_whole""",
-            [full_refresh, is_retouched, is_continued, is_tested_whole],
+            [full_refresh, is_retouched, is_continued, is_list_continued, is_tested_whole],
         )
         attach_marts(connection, settings)
         token = announce(connection)

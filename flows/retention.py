@@ -82,9 +82,6 @@ BY_CONDITION = {
     "intermediate.int_staged_events__collected": """
         file_digest not in (select file_digest from dropped_files)
         and (message_group_id is null or message_group_id not in (select message_group_id from dropped_groups))""",
-    "intermediate.int_profiles__seen": """
-        address in (select recipient from marts.marts.fct_delivery_events)
-        or address in (select address from retained_profiles)""",
 }
 """Those that lose what has no event or no file any more. All other tables are made anew by every build."""
 
@@ -478,7 +475,7 @@ class Dropping:
                     group by recipient
                 )
                 select profiles.address, profiles.first_seen_at, profiles.last_seen_at
-                from intermediate.int_profiles__seen as profiles
+                from marts.marts.dim_profiles as profiles
                 left join kept using (address)
                 where
                     (kept.address is not null or profiles.address in (
@@ -691,9 +688,7 @@ def shrink_work(settings: Settings, retained: Retained) -> None:
         connection.execute(f"attach {text(fresh)} as work (storage_version {text(WORK_STORAGE_VERSION)})")
         connection.execute(f"attach {text(fresh_marts)} as marts (storage_version {text(STORAGE_VERSION)})")
         connection.execute(f"create table dropped_groups as from {text(retained.path(DROPPED_GROUPS))}")
-        for table in ("files", "profiles"):
-            name = "dropped_files" if table == "files" else "retained_profiles"
-            connection.execute(f"create view {name} as {select_retained(retained, table)}")
+        connection.execute(f"create view dropped_files as {select_retained(retained, 'files')}")
         connection.execute("create schema work.intermediate; create schema marts.marts")
         for table in BY_GROUP:
             copy_table(connection, table, "anti join dropped_groups using (message_group_id)")

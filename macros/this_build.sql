@@ -26,6 +26,16 @@
     {{ return(this_build('is_continued')) }}
 {%- endmacro %}
 
+{#- Whether the lists are so too, under the same policy: addresses whose causes are as they were keep their rows. -#}
+{% macro is_list_continued() -%}
+    {{ return(this_build('is_list_continued')) }}
+{%- endmacro %}
+
+{#- Whether a model with `anew_unless_continued` gives changes only (macros/materializations/incremental.sql), not all there is. -#}
+{% macro is_carried_on() -%}
+    {{ return(is_incremental() and is_list_continued()) }}
+{%- endmacro %}
+
 {#- Whether data tests look at all rows, not only at those that the build can have changed. -#}
 {% macro is_tested_whole() -%}
     {{ return(this_build('is_tested_whole')) }}

@@ -47,6 +47,7 @@ class ExportSettings(BaseModel):
     days: int | None = Field(default=None, ge=1, le=3660)
     formats: Annotated[tuple[Format, ...], BeforeValidator(_as_list), Field(min_length=1)] = ("csv", "xlsx", "parquet")
     excel_safe: bool | None = None
+    workbook_rows: int | None = Field(default=None, ge=1)
     destinations: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = ()
 
     @field_validator("group_by", "formats")
@@ -71,6 +72,8 @@ class ExportSettings(BaseModel):
         if self.report == "suppression_list" and periodic:
             names = ", ".join(sorted(name.removeprefix("bounce_") for name in periodic))
             raise ValueError(f"the suppression list has no {names}: it is written whole, as it is published")
+        if self.report != "suppression_list" and self.workbook_rows is not None:
+            raise ValueError("workbook_rows goes with report suppression_list: a report is never that long")
         is_chosen = self.report != "bounces" or {"bounce_class", "campaign", "time_zone"} & self.model_fields_set
         if "html" in self.formats and is_chosen:
             raise ValueError(

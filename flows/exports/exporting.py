@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -68,7 +68,7 @@ def export_all(settings: Settings) -> list[Path]:
             (settings.exports / Path(name).name).unlink()
     dropped_before = find_cutoff(settings.retention_days).date() if settings.retention_days else None
     keep_copies(settings, days, entries, publication, newest, dropped_before)
-    copy_to_destinations(settings, declared, mode)
+    copy_to_destinations(settings, declared, set(entries), mode)
     return [*(settings.exports / name for name in entries), manifest]
 
 
@@ -77,9 +77,16 @@ def plan_files(settings: Settings, database: Path, declared: Declared) -> Iterat
     chosen = declared.settings
     if chosen.report == "suppression_list":
         export = make_suppression_export(database, excel_safe=chosen.excel_safe)
-        for format_name in chosen.formats:
-            if format_name != "html":
-                yield _plan_table(declared.name_file(format_name), find_newest_day(database), export, format_name)
+        formats = [format_name for format_name in chosen.formats if format_name != "html"]
+        rows = export.table.num_rows
+        if "xlsx" in formats and chosen.workbook_rows is not None and rows > chosen.workbook_rows:
+            formats.remove("xlsx")
+            why = (
+                f"{rows} rows, more than workbook_rows {chosen.workbook_rows}; `bouncehouse suppression export` has all"
+            )
+            export = replace(export, info={**export.info, "left_out": {declared.name_file("xlsx"): why}})
+        for table_format in formats:
+            yield _plan_table(declared.name_file(table_format), find_newest_day(database), export, table_format)
         return
     newest, published = find_newest_day(database, chosen.time_zone), find_published_day(database, chosen.time_zone)
     days = chosen.days or (settings.report_days if chosen.schedule == "daily" else None)
@@ -126,13 +133,13 @@ def find_published_day(database: Path, time_zone: str) -> date:
     return published_at.replace(tzinfo=UTC).astimezone(find_time_zone(time_zone)).date()
 
 
-def copy_to_destinations(settings: Settings, declared: list[Declared], mode: int) -> None:
-    """Copy files to the folders that their exposures name beside `exports/`, each whole or not at all."""
+def copy_to_destinations(settings: Settings, declared: list[Declared], written: set[str], mode: int) -> None:
+    """Copy the files written to the folders that their exposures name beside `exports/`, each whole or not at all."""
     failed: CannotWriteError | None = None
     for each in declared:
         for folder in each.settings.destinations:
             try:
-                for name in each.name_files():
+                for name in filter(written.__contains__, each.name_files()):
                     with replace_file(folder / name, mode) as temporary:
                         shutil.copyfile(settings.exports / name, temporary)
             except CannotWriteError as error:

@@ -10,13 +10,17 @@
       gives goes straight into the table, which it must not read itself, by portions of the batch, each in the order of `order_by`:
       to sort all of a great batch would take many times its memory.
 
+    With `anew_unless_continued` the table is made anew as a whole where the lists are not as the last build finished them
+    (`is_list_continued`): a model for which addresses are told to have changed by comparing. It must give all rows then.
+
     A model that has changed is built anew from landing (flows/build.py), so the columns are those of the table.
 -#}
 {% materialization incremental, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
     {{ begin_model(target) }}
-    {%- set is_made = existing is none or not existing.is_table or should_full_refresh() -%}
+    {%- set is_made = existing is none or not existing.is_table or should_full_refresh()
+        or (config.get('anew_unless_continued') and not is_list_continued()) -%}
     {% if config.get('batch_key') %}
         {% call statement('main') -%}
             {% if is_made %}
@@ -52,10 +56,7 @@
                 {%- endif %}
                 {{ column }} in (
                     select {{ column }} from {{ changed }}
-                    {% if touched %}
-                    union all
-                    select {{ column }} from {{ ref(touched['model']) }}
-                    {% endif %}
+                    {% if touched %}union all select {{ column }} from {{ ref(touched['model']) }}{% endif %}
                 );
             insert into {{ target }} by name select * from {{ changed }};
             drop table {{ changed }}

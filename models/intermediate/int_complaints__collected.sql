@@ -24,6 +24,7 @@ where
     and event_date in (select event_date from {{ ref('int_logged_days__touched') }})
     and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
     and event_id not in (select event_id from retained)
+{% if not is_carried_on() %}
 union all
 select
     event_id,
@@ -35,3 +36,4 @@ select
     recipient_domain,
     campaign_id
 from retained
+{% endif %}

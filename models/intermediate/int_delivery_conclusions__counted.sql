@@ -1,6 +1,15 @@
 -- What time alone or the list can change of a day long past, whatever the batch touched: messages that ended undelivered, and
 -- sends to listed addresses.
 
+{{ config(
+    materialized='incremental',
+    touched={'column': 'event_date', 'model': 'int_conclusion_dates__touched'},
+    anew_unless_continued=true,
+) }}
+
+{%- set touched = ref('int_conclusion_dates__touched') %}
+{%- set is_concerned = 'event_date in (select event_date from ' ~ touched ~ ')' if is_carried_on() else 'true' %}
+
 with undeliveries as (
     select
         undelivered_date as event_date,
@@ -12,6 +21,9 @@ with undeliveries as (
         provider,
         sum(undelivery_count) as undelivered_count
     from {{ ref('rpt_undeliveries_daily') }}
+    {% if is_carried_on() %}
+    where undelivered_date in (select event_date from {{ ref('int_conclusion_dates__touched') }})
+    {% endif %}
     group by all
 ),
 
@@ -26,6 +38,7 @@ suppressed_sends as (
         provider,
         count(*) as suppressed_send_count
     from {{ ref('fct_suppressed_sends') }}
+    where {{ is_concerned }}
     group by all
     union all
     select
@@ -38,7 +51,7 @@ suppressed_sends as (
         {{ retained_provider('retained') }} as provider,
         retained.suppressed_send_count
     from {{ source('landing', 'retained_delivery_counts') }} as retained
-    where retained.suppressed_send_count > 0
+    where retained.suppressed_send_count > 0 and {{ is_concerned }}
 ),
 
 counted as (

@@ -27,6 +27,7 @@ select
     recipient as address,
     recipient_domain,
     mx_host,
+    provider_of(mx_host, recipient_domain) as provider,
     campaign_id,
     text_id,
     reason,
@@ -36,12 +37,14 @@ from {{ ref('fct_delivery_events') }}
 where
     event_type in ('bounced', 'out_of_band_bounce')
     and bounce_class = 'hard'
+    and event_date in (select event_date from {{ ref('int_judged_days__touched') }})
     and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     and event_id not in (
         select event_id from {{ ref('int_report_links__found') }}
         where is_notice
     )
     and event_id not in (select event_id from retained)
+{% if not is_carried_on() %}
 union all
 select
     retained.event_id,
@@ -53,6 +56,7 @@ select
     retained.address,
     retained.recipient_domain,
     retained.mx_host,
+    provider_of(retained.mx_host, retained.recipient_domain) as provider,
     retained.campaign_id,
     judgements.text_id,
     judgements.reason,
@@ -60,3 +64,4 @@ select
     retained.response_text
 from retained
 left join judgements on retained.judgement_id = judgements.judgement_id
+{% endif %}

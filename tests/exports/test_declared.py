@@ -119,6 +119,7 @@ def test_a_time_zone_has_days_of_its_own(home):
         ({"config": {"meta": {"export": {"report": "bounces", "schedule": "hourly"}}}}, "schedule"),
         ({"config": {"meta": {"export": {"report": "bounces", "time_zone": "Middle/Earth"}}}}, "Middle/Earth"),
         ({"config": {"meta": {"export": {"report": "suppression_list", "days": 3}}}}, "has no days"),
+        ({"config": {"meta": {"export": {"report": "bounces", "workbook_rows": 9}}}}, "workbook_rows goes with"),
         ({"config": {"meta": {"export": {"report": "bounces", "destinations": "landing"}}}}, "lies in the home"),
         ({"config": {"meta": {"export": {"report": "bounces", "formats": "html", "campaign": "x"}}}}, "html goes with"),
         ({"config": {"meta": {"export": {"report": "undeliveries", "formats": ["html"]}}}}, "html goes with"),

@@ -262,6 +262,32 @@ exposures:
 """
 
 
+def test_a_long_list_gets_no_workbook_and_the_manifest_says_so(home, tmp_path):
+    """The workbook of before goes, and a destination gets what there is."""
+    export_all(home)
+    assert (home.exports / "suppression_list.xlsx").exists()
+    declare(
+        home,
+        f"""
+exposures:
+  - name: suppression_list
+    owner: {{name: me}}
+    config: {{meta: {{export: {{report: suppression_list, workbook_rows: 1, destinations: {tmp_path / "out"}}}}}}}
+""",
+    )
+    (tmp_path / "out").mkdir()
+    export_all(home)
+    assert not (home.exports / "suppression_list.xlsx").exists()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "suppression_list.csv",
+        "suppression_list.parquet",
+    ]
+    files = read_manifest(home.exports)["files"]
+    assert "suppression_list.xlsx" not in files
+    for name in ("suppression_list.csv", "suppression_list.parquet"):
+        assert files[name]["left_out"]["suppression_list.xlsx"].startswith("2 rows, more than workbook_rows 1")
+
+
 def test_destinations_get_the_file_too(home, tmp_path):
     declare(home, OWN.format(folder=tmp_path / "elsewhere"))
     export_all(home)

@@ -17,17 +17,28 @@ retained as (
     from {{ source('landing', 'retained_texts') }}
 ),
 
-uses_by_kind as (
+uses_of_events as (
     select
         text_id,
-        min_by(response_text, (event_at, event_id)) as sample_text,
-        min(event_at) as first_seen_at,
-        max(event_at) as last_seen_at,
-        count(*) as event_count,
-        false as is_retained
-    from {{ ref('fct_delivery_events') }}
-    where text_id is not null
+        min(event_date) as first_date,
+        min(first_seen_at) as first_seen_at,
+        max(last_seen_at) as last_seen_at,
+        sum(event_count) as event_count
+    from {{ ref('int_bounce_texts__used') }}
     group by text_id
+),
+
+uses_by_kind as (
+    select
+        uses_of_events.text_id,
+        first_days.sample_text,
+        uses_of_events.first_seen_at,
+        uses_of_events.last_seen_at,
+        uses_of_events.event_count,
+        false as is_retained
+    from uses_of_events
+    inner join {{ ref('int_bounce_texts__used') }} as first_days
+        on uses_of_events.text_id = first_days.text_id and uses_of_events.first_date = first_days.event_date
     union all
     select
         judged.text_id,

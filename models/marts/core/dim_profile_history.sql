@@ -1,15 +1,43 @@
 -- An address that an administrator put on the list did not bounce; one that is taken off it, or recovered, is active again.
-with changes as (
-    {{ replayed_ledger(
-        "(select * from " ~ ref('fct_suppression_causes') ~ " where list_name = 'suppression' and (is_removal or cause = 'hard_bounce'))"
-    ) }}
+-- depends_on: {{ ref('int_suppression_addresses__changed') }}
+{{ config(
+    materialized='incremental',
+    touched={'column': 'address', 'model': 'int_profile_histories__changed'},
+    anew_unless_continued=true,
+) }}
+
+{%- set changed = ref('int_profile_histories__changed') %}
+{%- set is_concerned = 'address in (select address from ' ~ changed ~ ')' if is_carried_on() else 'true' %}
+
+with causes as (
+    select * from {{ ref('fct_suppression_causes') }}
+    where
+        list_name = 'suppression'
+        and (is_removal or cause = 'hard_bounce')
+        and {{ is_concerned }}
+),
+
+changes as (
+    {{ replayed_ledger('causes') }}
 ),
 
 first_seen as (
     select
         address,
         first_seen_at
-    from {{ ref('int_profiles__seen') }}
+    from {{ ref('int_profiles__touched') }}
+    where first_seen_at is not null and {{ is_concerned }}
+    {% if is_carried_on() %}
+    union all
+    -- those of which only the causes changed are as the last build left them
+    select
+        address,
+        first_seen_at
+    from {{ this.incorporate(path={'identifier': 'dim_profiles'}) }}
+    where
+        address in (select address from {{ ref('int_suppression_addresses__changed') }})
+        and address not in (select address from {{ ref('int_profiles__touched') }})
+    {% endif %}
 ),
 
 states as (

@@ -1,7 +1,29 @@
-{{ config(materialized='view') }}
+-- depends_on: {{ ref('int_suppression_addresses__changed') }}
+{{ config(
+    materialized='incremental',
+    touched={'column': 'address', 'model': 'int_profiles__touched'},
+    anew_unless_continued=true,
+) }}
 
 with profiles as (
-    select * from {{ ref('int_profiles__seen') }}
+    select
+        address,
+        first_seen_at,
+        last_seen_at
+    from {{ ref('int_profiles__touched') }}
+    where first_seen_at is not null
+    {% if is_carried_on() %}
+    union all
+    -- not heard of, but the lists' causes changed
+    select
+        address,
+        first_seen_at,
+        last_seen_at
+    from {{ this }}
+    where
+        address in (select address from {{ ref('int_suppression_addresses__changed') }})
+        and address not in (select address from {{ ref('int_profiles__touched') }})
+    {% endif %}
 ),
 
 hard_bounced as (

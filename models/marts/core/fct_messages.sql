@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('int_undeliveries__before') }}
 {{ config(
     materialized='incremental',
     touched={'column': 'message_group_id', 'model': 'int_message_groups__judged'},

@@ -1,7 +1,56 @@
-with attempts as (
+-- depends_on: {{ ref('int_attempts__reconsidered') }}
+-- depends_on: {{ ref('int_judged_days__touched') }}
+-- depends_on: {{ ref('int_message_groups__judged') }}
+-- depends_on: {{ ref('int_sources__progress') }}
+-- depends_on: {{ ref('int_suppression_addresses__changed') }}
+{{ config(
+    materialized='incremental',
+    touched={'column': 'event_id', 'model': 'int_attempts__reconsidered'},
+    anew_unless_continued=true,
+) }}
+
+with {% if is_carried_on() %}
+list_changes as (
+    select * from {{ ref('int_suppression_addresses__changed') }}
+    where isfinite(changed_from)
+),
+
+first_days as (
+    select date_trunc('day', min(changed_from)) as first_day from list_changes
+),
+
+-- no attempt is later than what the sources have come to
+last_days as (
+    select max(data_through_at) as last_day from {{ ref('int_sources__progress') }}
+),
+
+days_since_list_changes as (
+    select cast(unnest(generate_series(first_day, last_day, interval 1 day)) as date) as event_date
+    from first_days
+    cross join last_days
+),
+
+attempts as (
+    select * from {{ ref('fct_delivery_events') }}
+    where
+        is_attempt
+        and event_date in (select event_date from {{ ref('int_judged_days__touched') }})
+        and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    union all
+    select events.*
+    from {{ ref('fct_delivery_events') }} as events
+    inner join list_changes on events.recipient = list_changes.address and events.event_at >= list_changes.changed_from
+    where
+        events.is_attempt
+        and events.event_date in (select event_date from days_since_list_changes)
+        and events.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
+),
+{% else %}
+attempts as (
     select * from {{ ref('fct_delivery_events') }}
     where is_attempt
 ),
+{% endif %}
 
 messages as (
     select * from {{ ref('fct_messages') }}

@@ -30,32 +30,8 @@ rejects as (
     group by source_name, source_file
 ),
 
-united as (
-    select
-        source_name,
-        source_file,
-        count(*) as united_event_count
-    from {{ ref('int_delivery_events__united') }}
-    group by source_name, source_file
-),
-
 events as (
-    select
-        source_name,
-        source_file,
-        count(*) as event_count,
-        -- one line of Postfix's queue manager ends a message for all recipients that were still deferred
-        count(*) filter (source_name = 'postfix' and event_type = 'expired') as concluded_event_count,
-        count(*) filter (event_type = 'injected') as injected_count,
-        count(*) filter (event_type = 'delivered') as delivered_count,
-        count(*) filter (event_type = 'deferred') as deferred_count,
-        count(*) filter (event_type = 'bounced') as bounced_count,
-        count(*) filter (event_type = 'expired') as expired_count,
-        count(*) filter (event_type = 'dropped') as dropped_count,
-        count(*) filter (event_type = 'out_of_band_bounce') as out_of_band_bounce_count,
-        count(*) filter (event_type = 'complaint') as complaint_count
-    from {{ ref('fct_delivery_events') }}
-    group by source_name, source_file
+    select * exclude (event_date) from {{ ref('int_file_events__counted') }}
 ),
 
 reports as (
@@ -72,8 +48,6 @@ counted as (
     select * from files
     union all by name
     select * from rejects
-    union all by name
-    select * from united
     union all by name
     select * from events
     union all by name

@@ -1,5 +1,15 @@
+-- depends_on: {{ ref('int_policy_addresses__changed') }}
+{{ config(
+    materialized='incremental',
+    touched={'column': 'address', 'model': 'int_policy_addresses__changed'},
+    anew_unless_continued=true,
+) }}
+
 with evidence as (
     select * from {{ ref('int_suppression_evidence__collected') }}
+    {% if is_carried_on() %}
+    where address in (select address from {{ ref('int_policy_addresses__changed') }})
+    {% endif %}
 ),
 
 causes as (
@@ -9,10 +19,10 @@ causes as (
 
 messages as (
     select
-        recipient,
+        address as recipient,
         delivered_at
-    from {{ ref('fct_messages') }}
-    where outcome = 'delivered'
+    from {{ ref('int_later_deliveries__collected') }}
+    where address in (select address from evidence)
     union all
     select
         address as recipient,

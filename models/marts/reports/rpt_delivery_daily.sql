@@ -1,12 +1,15 @@
--- depends_on: {{ ref('int_event_dates__touched') }}
+-- depends_on: {{ ref('int_conclusion_dates__touched') }}
 {{ config(
     materialized='incremental',
-    touched={'column': 'event_date', 'model': 'int_event_dates__touched'},
-    pre_hook='{{ forget_changed_days() }}',
+    touched={'column': 'event_date', 'model': 'int_conclusion_dates__touched'},
+    anew_unless_continued=true,
 ) }}
 
 with events as (
     select * from {{ ref('int_delivery_events__counted') }}
+    {% if is_carried_on() %}
+    where event_date in (select event_date from {{ ref('int_conclusion_dates__touched') }})
+    {% endif %}
 ),
 
 bounces as (
@@ -21,11 +24,17 @@ bounces as (
         sum(bounce_count) filter (bounce_class = 'soft') as soft_bounce_count,
         sum(bounce_count) filter (bounce_class = 'hard') as hard_bounce_count
     from {{ ref('rpt_bounces_daily') }}
+    {% if is_carried_on() %}
+    where event_date in (select event_date from {{ ref('int_conclusion_dates__touched') }})
+    {% endif %}
     group by all
 ),
 
 conclusions as (
     select * from {{ ref('int_delivery_conclusions__counted') }}
+    {% if is_carried_on() %}
+    where event_date in (select event_date from {{ ref('int_conclusion_dates__touched') }})
+    {% endif %}
 ),
 
 counted as (
@@ -61,10 +70,4 @@ select
     cast(coalesce(sum(undelivered_count), 0) as bigint) as undelivered_count,
     cast(coalesce(sum(suppressed_send_count), 0) as bigint) as suppressed_send_count
 from counted
-{% if is_incremental() %}
-where
-    event_date in (select event_date from {{ ref('int_event_dates__touched') }})
-    -- new, or forgotten just now
-    or event_date not in (select event_date from {{ this }})
-{% endif %}
 group by all

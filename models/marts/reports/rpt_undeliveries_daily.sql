@@ -1,9 +1,25 @@
+{{ config(
+    materialized='incremental',
+    touched={'column': 'undelivered_date', 'model': 'int_undelivery_dates__touched'},
+    anew_unless_continued=true,
+) }}
+
 -- what is retained of messages that have gone
 with retained as (
     select
         *,
         {{ digest(['bounce_text', 'mx_class']) }} as judgement_id
     from {{ source('landing', 'retained_undelivery_counts') }}
+    where undelivered_date in (select undelivered_date from {{ ref('int_undelivery_dates__touched') }})
+),
+
+-- found by two columns: of all other messages nothing else has to be read
+first_dates as (
+    select distinct first_event_date
+    from {{ ref('fct_messages') }}
+    where
+        outcome = 'undelivered'
+        and cast(undelivered_at as date) in (select undelivered_date from {{ ref('int_undelivery_dates__touched') }})
 ),
 
 judgements as (
@@ -12,7 +28,7 @@ judgements as (
 
 counted as (
     select
-        undelivered_date,
+        cast(undelivered_at as date) as undelivered_date,
         source_name,
         campaign_id,
         from_domain,
@@ -24,7 +40,11 @@ counted as (
         text_id,
         reason,
         1 as undelivery_count
-    from {{ ref('fct_non_deliveries') }}
+    from {{ ref('fct_messages') }}
+    where
+        outcome = 'undelivered'
+        and first_event_date in (select first_event_date from first_dates)
+        and cast(undelivered_at as date) in (select undelivered_date from {{ ref('int_undelivery_dates__touched') }})
     union all
     select
         retained.undelivered_date,

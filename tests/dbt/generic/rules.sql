@@ -8,7 +8,8 @@
     references: by column, the table in whose column of the same name each value is, beside null.
     among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files;
         `touched`, the events of the touched groups; `judged`, the messages of the groups that are judged anew; `days`, those of
-        the days that are replaced. All, where the build tests everything (`is_tested_whole`).
+        the days that are replaced; `listed`, `profiled`, `compared`, the addresses whose rows on the lists, among the profiles or in the
+        comparison of the policies are replaced. All, where the build tests everything (`is_tested_whole`).
 -#}
 {% test rules(model, filled=[], keys=[], accepted={}, references={}, among=none) %}
 
@@ -25,8 +26,20 @@
     {%- set chosen = 'message_group_id in (select message_group_id from ' ~ ref('int_message_groups__judged') ~ ')' -%}
 {%- elif among == 'days' -%}
     {%- set chosen = 'event_date in (select event_date from ' ~ ref('int_event_dates__touched') ~ ')' -%}
+{%- elif among == 'listed' -%}
+    {%- set chosen = 'address in (select address from ' ~ ref('int_suppression_addresses__changed') ~ ')' -%}
+{%- elif among == 'profiled' -%}
+    {%- set chosen -%}
+    address in (
+        select address from {{ ref('int_profiles__touched') }}
+        union all
+        select address from {{ ref('int_profile_histories__changed') }}
+    )
+    {%- endset -%}
+{%- elif among == 'compared' -%}
+    {%- set chosen = 'address in (select address from ' ~ ref('int_policy_addresses__changed') ~ ')' -%}
 {%- else -%}
-    {{ exceptions.raise_compiler_error('among is batch, touched, judged, days or nothing, not ' ~ among) }}
+    {{ exceptions.raise_compiler_error('among is batch, touched, judged, days, listed, profiled, compared or nothing, not ' ~ among) }}
 {%- endif -%}
 
 {%- set shown = (filled + (keys | sum(start=[])) + (accepted | list)) | unique | list -%}

@@ -1,0 +1,79 @@
+-- Messages that were delivered to an address after it had been refused finally and hard: what the comparison of policies
+-- counts. Some may stay of an address of which an earlier refusal turned out to be none.
+-- depends_on: {{ ref('int_later_deliveries__reconsidered') }}
+-- depends_on: {{ ref('int_message_groups__judged') }}
+-- depends_on: {{ ref('int_suppression_addresses__changed') }}
+
+{{ config(
+    materialized='incremental',
+    touched={'column': 'message_recipient_id', 'model': 'int_later_deliveries__reconsidered'},
+    anew_unless_continued=true,
+) }}
+
+with bounced as (
+    select
+        address,
+        min(event_at) as bounced_at
+    from {{ ref('int_suppression_evidence__collected') }}
+    group by address
+),
+
+messages as (
+    select
+        message_recipient_id,
+        message_group_id,
+        recipient as address,
+        first_event_date,
+        delivered_at
+    from {{ ref('fct_messages') }}
+    where outcome = 'delivered'
+),
+
+{% if is_carried_on() %}
+-- of those that bounced before, the deliveries are known
+newly_bounced as (
+    select bounced.*
+    from bounced
+    inner join {{ ref('int_suppression_addresses__changed') }} as changed
+        on bounced.address = changed.address and bounced.bounced_at >= changed.changed_from
+),
+
+first_bounces as (
+    select min(bounced_at) as bounced_at from newly_bounced
+),
+
+-- found by two columns: of all other messages nothing else has to be read
+later_dates as (
+    select distinct messages.first_event_date
+    from messages
+    inner join first_bounces on messages.delivered_at > first_bounces.bounced_at
+),
+
+later as (
+    select messages.*
+    from messages
+    inner join bounced on messages.address = bounced.address and messages.delivered_at > bounced.bounced_at
+    where messages.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    union all
+    select messages.*
+    from messages
+    inner join newly_bounced
+        on messages.address = newly_bounced.address and messages.delivered_at > newly_bounced.bounced_at
+    where
+        messages.first_event_date in (select first_event_date from later_dates)
+        and messages.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
+)
+{% else %}
+later as (
+    select messages.*
+    from messages
+    inner join bounced on messages.address = bounced.address and messages.delivered_at > bounced.bounced_at
+)
+{% endif %}
+
+select
+    message_recipient_id,
+    message_group_id,
+    address,
+    delivered_at
+from later
