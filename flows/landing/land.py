@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -338,7 +338,8 @@ class PackWriter:
         """Write the good records to `<name>.parquet` and, in a second look, any others to `<name>-rest.parquet`."""
         judge = self.source.judge(self.context)
         # `try` copies what it has tried, a tenth of the whole cost: it is left out until a text proves to be no JSON.
-        for way in dict.fromkeys((judge.replace("try(json_transform(", "(json_transform("), judge)):
+        untried = self.source.judge(replace(self.context, is_tried=False))
+        for way in dict.fromkeys((untried, judge)):
             read.clear()
             try:
                 with self.register("stream", splitting.schema, self.count(stream(False), read)):
@@ -362,7 +363,7 @@ class PackWriter:
                 self.copy(
                     f"{name}-rest",
                     "with lines as (select * from stream anti join landed using (record_number, record_part)),"
-                    f"{self.source.judge(self.context)} select {self.reject_columns()},"
+                    f"{judge} select {self.reject_columns()},"
                     f" record_number as stream_number, {is_splittable} and raw is null and record_part = 1"
                     f" and reject_reason = {text(NOT_AN_OBJECT)} as is_taken_apart"
                     " from judged",
