@@ -255,13 +255,10 @@ class PackWriter:
         self.connection = connect(settings)
         self.is_single = len(pack.files) == 1
         if not self.is_single:
-            # by Arrow: of a list that is a parameter DuckDB looks at each text for long
             names = [raw.arrival.source_file for raw in pack.files]
-            files = pa.RecordBatch.from_pydict({"names": [names], "digests": [self.digests]})
-            with self.register("files", files.schema, [files]):
-                self.connection.execute("set variable source_files = (select names from files)")
-            with self.register("files", files.schema, [files]):
-                self.connection.execute("set variable file_digests = (select digests from files)")
+            files = pa.table({"place": range(len(names)), "source_file": names, "file_digest": self.digests})
+            with self.register("pack_files", files.schema, files.to_batches()):
+                self.connection.execute("create temp table files as from pack_files")
 
     def write(self) -> list[Load]:
         """Write `landing.parquet` and, if something was rejected, `rejects.parquet`; give each file's load record."""
@@ -346,7 +343,7 @@ class PackWriter:
                     landed = self.copy(
                         name,
                         f"with lines as (select * from stream),{way}"
-                        f" select {self.landing_columns()} from judged where reject_reason is null",
+                        f" select {self.landing_columns()} from {self.judged()} where reject_reason is null",
                     )
                 break
             # the engine's message quotes the text, and may cut a letter in two
@@ -366,7 +363,7 @@ class PackWriter:
                     f"{judge} select {self.reject_columns()},"
                     f" record_number as stream_number, {is_splittable} and raw is null and record_part = 1"
                     f" and reject_reason = {text(NOT_AN_OBJECT)} as is_taken_apart"
-                    " from judged",
+                    f" from {self.judged()}",
                 )
         return landed
 
@@ -441,12 +438,15 @@ class PackWriter:
         )
 
     def file_columns(self) -> str:
-        """The name and digest of a record's file; of a pack they are found by the file's place."""
+        """The name and digest of a record's file, to be selected from `judged`."""
         if self.is_single:
             file = self.files[0]
             return f"{text(file.arrival.source_file)} as source_file, {text(file.reading.digest)} as file_digest"
-        place = f"[(record_number >> {PLACE_BITS}) + 1]"
-        return f"getvariable('source_files'){place} as source_file, getvariable('file_digests'){place} as file_digest"
+        return "files.source_file, files.file_digest"
+
+    def judged(self) -> str:
+        """What to select these columns from. As a join: of a list of names DuckDB copies each that it takes out."""
+        return "judged" if self.is_single else f"judged join files on files.place = record_number >> {PLACE_BITS}"
 
     def number_column(self) -> str:
         return "record_number" if self.is_single else f"record_number & {NUMBER_MASK} as record_number"
@@ -515,8 +515,9 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     connection.execute("set preserve_insertion_order = false")
     if settings.threads:
         connection.execute(f"set threads = {settings.threads}")
-    # Pushed below the projection that parses a record, the filter on its reason would parse it a second time.
-    connection.execute("set disabled_optimizers = 'filter_pushdown'")
+    # Pushed below the projection that parses a record, the filter on its reason would parse it a second time. And of
+    # a stream, whose length is not known, a join must never build its table.
+    connection.execute("set disabled_optimizers = 'filter_pushdown,join_order,build_side_probe_side'")
     return connection
 
 
