@@ -56,6 +56,7 @@ from flows.landing.splitting import (
     choose_splitting,
     count_places,
     refuse,
+    split_batches,
     split_files,
 )
 from flows.landing.tables import ForeignFileError
@@ -339,7 +340,10 @@ class PackWriter:
         for way in dict.fromkeys((untried, judge)):
             read.clear()
             try:
-                with self.register("stream", splitting.schema, self.count(stream(False), read)):
+                batches = self.count(stream(False), read)
+                if self.source.form == "json":
+                    batches = split_batches(batches)
+                with self.register("stream", splitting.schema, batches):
                     landed = self.copy(
                         name,
                         f"with lines as (select * from stream),{way}"
