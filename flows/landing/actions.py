@@ -30,7 +30,7 @@ def judge(context: Context) -> str:
 
     return f"""
     parsed as (
-        select record_number, record_part, line, flaw, raw, {json_object("line", FIELDS)} as record
+        select record_number, record_part, line, flaw, raw, {json_object(context, "line", FIELDS)} as record
         from lines
     ),
     timed as (

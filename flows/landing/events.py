@@ -17,7 +17,7 @@ def judge(context: Context) -> str:
     """JSON lines, judged as tables are."""
     return f"""
     parsed as (
-        select record_number, record_part, line, flaw, raw, {json_object("line", FIELDS)} as record
+        select record_number, record_part, line, flaw, raw, {json_object(context, "line", FIELDS)} as record
         from lines
     ),
     spread as (

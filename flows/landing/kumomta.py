@@ -17,7 +17,7 @@ def judge(context: Context) -> str:
     """Records of a known type, with a recipient and a time where the type is an event."""
     return f"""
     parsed as (
-        select record_number, record_part, line, flaw, raw, {json_object("line", FIELDS)} as record
+        select record_number, record_part, line, flaw, raw, {json_object(context, "line", FIELDS)} as record
         from lines
     ),
     timed as (

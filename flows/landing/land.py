@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -56,6 +56,7 @@ from flows.landing.splitting import (
     choose_splitting,
     count_places,
     refuse,
+    split_batches,
     split_files,
 )
 from flows.landing.tables import ForeignFileError
@@ -255,13 +256,10 @@ class PackWriter:
         self.connection = connect(settings)
         self.is_single = len(pack.files) == 1
         if not self.is_single:
-            # by Arrow: of a list that is a parameter DuckDB looks at each text for long
             names = [raw.arrival.source_file for raw in pack.files]
-            files = pa.RecordBatch.from_pydict({"names": [names], "digests": [self.digests]})
-            with self.register("files", files.schema, [files]):
-                self.connection.execute("set variable source_files = (select names from files)")
-            with self.register("files", files.schema, [files]):
-                self.connection.execute("set variable file_digests = (select digests from files)")
+            files = pa.table({"place": range(len(names)), "source_file": names, "file_digest": self.digests})
+            with self.register("pack_files", files.schema, files.to_batches()):
+                self.connection.execute("create temp table files as from pack_files")
 
     def write(self) -> list[Load]:
         """Write `landing.parquet` and, if something was rejected, `rejects.parquet`; give each file's load record."""
@@ -338,14 +336,18 @@ class PackWriter:
         """Write the good records to `<name>.parquet` and, in a second look, any others to `<name>-rest.parquet`."""
         judge = self.source.judge(self.context)
         # `try` copies what it has tried, a tenth of the whole cost: it is left out until a text proves to be no JSON.
-        for way in dict.fromkeys((judge.replace("try(json_transform(", "(json_transform("), judge)):
+        untried = self.source.judge(replace(self.context, is_tried=False))
+        for way in dict.fromkeys((untried, judge)):
             read.clear()
             try:
-                with self.register("stream", splitting.schema, self.count(stream(False), read)):
+                batches = self.count(stream(False), read)
+                if self.source.form == "json":
+                    batches = split_batches(batches)
+                with self.register("stream", splitting.schema, batches):
                     landed = self.copy(
                         name,
                         f"with lines as (select * from stream),{way}"
-                        f" select {self.landing_columns()} from judged where reject_reason is null",
+                        f" select {self.landing_columns()} from {self.judged()} where reject_reason is null",
                     )
                 break
             # the engine's message quotes the text, and may cut a letter in two
@@ -362,10 +364,10 @@ class PackWriter:
                 self.copy(
                     f"{name}-rest",
                     "with lines as (select * from stream anti join landed using (record_number, record_part)),"
-                    f"{self.source.judge(self.context)} select {self.reject_columns()},"
+                    f"{judge} select {self.reject_columns()},"
                     f" record_number as stream_number, {is_splittable} and raw is null and record_part = 1"
                     f" and reject_reason = {text(NOT_AN_OBJECT)} as is_taken_apart"
-                    " from judged",
+                    f" from {self.judged()}",
                 )
         return landed
 
@@ -440,12 +442,15 @@ class PackWriter:
         )
 
     def file_columns(self) -> str:
-        """The name and digest of a record's file; of a pack they are found by the file's place."""
+        """The name and digest of a record's file, to be selected from `judged`."""
         if self.is_single:
             file = self.files[0]
             return f"{text(file.arrival.source_file)} as source_file, {text(file.reading.digest)} as file_digest"
-        place = f"[(record_number >> {PLACE_BITS}) + 1]"
-        return f"getvariable('source_files'){place} as source_file, getvariable('file_digests'){place} as file_digest"
+        return "files.source_file, files.file_digest"
+
+    def judged(self) -> str:
+        """What to select these columns from. As a join: of a list of names DuckDB copies each that it takes out."""
+        return "judged" if self.is_single else f"judged join files on files.place = record_number >> {PLACE_BITS}"
 
     def number_column(self) -> str:
         return "record_number" if self.is_single else f"record_number & {NUMBER_MASK} as record_number"
@@ -514,8 +519,9 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     connection.execute("set preserve_insertion_order = false")
     if settings.threads:
         connection.execute(f"set threads = {settings.threads}")
-    # Pushed below the projection that parses a record, the filter on its reason would parse it a second time.
-    connection.execute("set disabled_optimizers = 'filter_pushdown'")
+    # Pushed below the projection that parses a record, the filter on its reason would parse it a second time. And of
+    # a stream, whose length is not known, a join must never build its table.
+    connection.execute("set disabled_optimizers = 'filter_pushdown,join_order,build_side_probe_side'")
     return connection
 
 

@@ -39,7 +39,7 @@ def judge(context: Context) -> str:
     places = " ".join(f"when {text(kind)} then {place}" for place, kind in enumerate(RECIPIENT_OF, 2))
     return f"""
     parsed as (
-        select record_number, record_part, line, flaw, raw, {json_object("line", layer)} as record
+        select record_number, record_part, line, flaw, raw, {json_object(context, "line", layer)} as record
         from lines
     ),
     taken_from_queue as (
@@ -47,7 +47,10 @@ def judge(context: Context) -> str:
             * exclude (record),
             record is not null as is_object,
             record."Body" as body,
-            case when record."Body" is null then record else {json_object('record."Body"', layer)} end as queued,
+            case
+                when record."Body" is null then record
+                else {json_object(context, 'record."Body"', layer)}
+            end as queued,
         from parsed
     ),
     taken_from_topic as (
@@ -57,7 +60,7 @@ def judge(context: Context) -> str:
             case when queued."Type" in {one_of(SNS_TYPES)} then queued end as enveloped,
             case
                 when queued."Message" is not null and queued."eventType" is null and queued."notificationType" is null
-                    then {json_object('queued."Message"', layer)}
+                    then {json_object(context, 'queued."Message"', layer)}
                 else queued
             end as notified,
         from taken_from_queue
@@ -67,7 +70,7 @@ def judge(context: Context) -> str:
             * exclude (notified),
             case
                 when notified.detail is not null and notified."eventType" is null
-                    then {json_object("notified.detail", layer)}
+                    then {json_object(context, "notified.detail", layer)}
                 else notified
             end as event,
         from taken_from_topic

@@ -27,10 +27,14 @@ DATE = r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
 
 @dataclass(frozen=True)
 class Context:
-    """What a judgement needs besides the record itself."""
+    """What a judgement needs besides the record itself.
+
+    `is_tried` says that a text may prove to be no JSON. Where it is false, such a text fails the whole statement.
+    """
 
     landed_at: datetime
     anchor_date: date
+    is_tried: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Source:
         return dict.fromkeys(self.fields, "VARCHAR") | dict(self.field_types) | COMMON_COLUMNS
 
 
-def json_object(column: str, keys: tuple[str, ...], wrapper: tuple[str, ...] = ()) -> str:
+def json_object(context: Context, column: str, keys: tuple[str, ...], wrapper: tuple[str, ...] = ()) -> str:
     """A struct of the keys of a JSON object, all text and null where absent; null where there is no JSON object.
 
     Nested values stay JSON text. Of a key that is there twice the first counts. Integers keep every digit. `wrapper` is
@@ -71,10 +75,12 @@ def json_object(column: str, keys: tuple[str, ...], wrapper: tuple[str, ...] = (
     for key in reversed(wrapper):
         structure = f'{{"{key}": {structure}}}'
     inside = "".join(f".{quote(key)}" for key in wrapper)
+    found = f"json_transform({column}, {text(structure)})"
+    found = (f"try({found})" if context.is_tried else found) + inside
     # `ltrim` copies: only for what does not begin at once
     return f"""case
-                when starts_with({column}, '{{') then try(json_transform({column}, {text(structure)})){inside}
-                when starts_with(ltrim({column}), '{{') then try(json_transform({column}, {text(structure)})){inside}
+                when starts_with({column}, '{{') then {found}
+                when starts_with(ltrim({column}), '{{') then {found}
             end"""
 
 
@@ -115,7 +121,7 @@ def judge_objects(
     last as seconds since 1970 or ISO 8601. `wrapper` is the way to the object with the fields where another may hold
     it; `body` is SQL over `line` for what is not found that way. The whole line stays there as `record`.
     """
-    parsed = f"parsed as (select *, {json_object('line', fields)} as object from lines)"
+    parsed = f"parsed as (select *, {json_object(context, 'line', fields)} as object from lines)"
     if wrapper:
         # Of what is no object a struct of nulls is made.
         is_wrapped = f"(coalesce({', '.join(f'wrapped.{quote(field)}' for field in fields)}) is not null)"
@@ -124,7 +130,7 @@ def judge_objects(
         select
             *,
             case
-                when contains(line, {text(f'"{wrapper[-1]}"')}) then {json_object("line", fields, wrapper)}
+                when contains(line, {text(f'"{wrapper[-1]}"')}) then {json_object(context, "line", fields, wrapper)}
             end as wrapped,
         from lines
     ),
@@ -135,7 +141,7 @@ def judge_objects(
     parsed as (
         select
             * exclude (wrapped, is_wrapped, body),
-            case when is_wrapped then wrapped else {json_object("body", fields)} end as object,
+            case when is_wrapped then wrapped else {json_object(context, "body", fields)} end as object,
         from opened
     )"""
     return f"""

@@ -29,6 +29,10 @@ GATHERED_ROWS = 16384
 GATHERED_BYTES = 4 << 20
 """Small batches are put together until they hold so much: each costs the engine the same, however small it is."""
 
+PARSED_BYTES = 512 << 10
+"""JSON is given to the engine in batches of so many bytes: it parses a batch, up to 2,048 rows of it, as a whole into
+several times its size, and then takes the values out. Smaller ones stay near to the processor, which saves a little."""
+
 KNOWN_KINDS = {
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
@@ -245,6 +249,14 @@ def gather(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             held, rows, size = [], 0, 0
     if held:
         yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+
+
+def split_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of about `PARSED_BYTES`, not copied."""
+    for batch in batches:
+        rows = max(1, batch.num_rows * PARSED_BYTES // max(1, batch.nbytes))
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
 
 
 def count_places(numbers: "pa.Array[Any]") -> dict[int, int]:

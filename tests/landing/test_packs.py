@@ -16,6 +16,7 @@ from threading import Event
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
@@ -410,6 +411,15 @@ def test_files_are_read_no_further_than_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_smaller_batches_hold_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitting, "PARSED_BYTES", 400)
+    texts = [["x" * 100] * rows for rows in (1, 10, 0, 7)] + [["y" * 1000, "z"]]
+    batches = [pa.record_batch({"line": pa.array(lines, pa.string())}) for lines in texts]
+    parts = list(splitting.split_batches(batches))
+    assert pa.Table.from_batches(parts) == pa.Table.from_batches(batches)
+    assert [part.num_rows for part in parts] == [1, 3, 3, 3, 1, 3, 3, 1, 1, 1]
+
+
 def test_a_text_that_is_no_json_costs_no_record(home: Home) -> None:
     """The engine's quick way ends at the first such line: what it had counted and written by then does not count."""
     home.put("kumomta/a", lengthen(b"{", 200))
