@@ -55,13 +55,18 @@ copies as (
     {% endif %}
 ),
 
-repeated as (
-    select
-        event_id,
-        unnest(list(distinct event_at)) as event_at
-    from copies
+repeated_ids as (
+    select event_id from copies
     group by event_id
     having count(*) > 1
+),
+
+repeated as (
+    select distinct
+        event_id,
+        event_at
+    from copies
+    where event_id in (select event_id from repeated_ids)
 ),
 
 chosen as (

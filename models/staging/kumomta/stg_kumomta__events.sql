@@ -84,7 +84,7 @@ typed as (
             when enhanced_parts[1] is not null then array_to_string(enhanced_parts, '.')
         end as enhanced_status,
         -- a queue is named `campaign:tenant@domain`
-        {{ regex_group('queue', '^([^:@]+):') }} as queue_campaign
+        case when contains(queue, ':') then {{ regex_group('queue', '^([^:@]+):') }} end as queue_campaign
     from replied
 )
 
