@@ -27,8 +27,10 @@ tells.
 """
 
 import argparse
+import os
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -299,13 +301,15 @@ def make_base(path: Path, *, daily: int, seed: int) -> None:
 
 
 def write_days(folder: Path, days: Iterable[int]) -> list[Path]:
-    """Give the files of days, numbered from 0; those that are not there yet are written."""
-    paths = []
-    for number in days:
+    """Give the files of days, numbered from 0; those that are not there yet are written, by all processors."""
+
+    def write_day(number: int) -> list[Path]:
         week, weekday = divmod(number, WEEK)
         salts = [f"{max(week - late, 0):03x}" for late in (0, 1)]
-        paths += write_files(folder, f"day-{number:04}", week, weekday, salts)
-    return paths
+        return write_files(folder, f"day-{number:04}", week, weekday, salts)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return [path for paths in threads.map(write_day, days) for path in paths]
 
 
 def write_late(folder: Path, number: int, *, is_whole: bool) -> list[Path]:
@@ -335,7 +339,8 @@ def write_files(folder: Path, name: str, week: int, weekday: int, salts: list[st
         "salt_before": salts[1],
         "ending": f"{'' if which == 'true' else '-' + name}.jsonl.zst",
     }
-    with duckdb.connect(folder / BASE, read_only=True) as connection:
+    with duckdb.connect(folder / BASE, read_only=True, config={"threads": 1}) as connection:
+        connection.execute("set enable_progress_bar = false")
         batches = connection.execute(DAY_SQL + f" and {which}", values).to_arrow_reader(ROWS_A_BATCH)
         for (file_name, _), pieces in groupby(read_runs(batches), key=lambda run: run[0]):
             with (
