@@ -60,7 +60,7 @@ def main() -> None:
     for axes in figure.axes:
         axes.set_ylim(bottom=0)
         if axes.has_data():
-            axes.legend(loc="upper left")
+            axes.legend()
     # the same figures give the same file
     figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
 
