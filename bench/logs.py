@@ -171,7 +171,10 @@ CUT_SQL = f"""
         md5_number_lower(mark) % {SHARE_OF_LATE} as share,
         is_complaint,
         mark,
-        nullif(regexp_extract(response, '\\b(?:[0-9a-f]{{12}}|[0-9A-F]{{9,11}})\\b'), '') as token,
+        -- the number of a return path may look like one
+        nullif(
+            regexp_extract(replace(response, mark || '@', '@'), '\\b(?:[0-9a-f]{{12}}|[0-9A-F]{{9,11}})\\b'), ''
+        ) as token,
         -- whom the response or the complaint names
         case
             when is_complaint or contains(response, recipients[1]) or contains(response, mark) then recipients[1]
