@@ -1,7 +1,7 @@
-"""Draw what bench/whole.py measured: python bench/plot.py RESULTS.json docs/growth.svg (matplotlib: bench/peers.txt).
+"""Draw what bench/whole.py measured: python bench/plot.py RESULTS.json … docs/growth.svg (matplotlib: bench/peers.txt).
 
-On the left, seconds of the steps of a whole run by the number of records, with the peers; on the right, those of one
-more day, and of a late file, by the days of history.
+On the left, whole runs by the number of records, with the peers; on the right, one more day and late files by the days
+of history: above the seconds of the steps, below the peak memory. Of several files the results are drawn together.
 """
 
 import json
@@ -15,36 +15,52 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 
 STEPS = ("land", "build", "publish", "export")
+LATE = {"late": "a late file", "late_whole": "a late day"}
 
 
-def draw_sizes(axes: Any, sizes: list[dict[str, Any]]) -> None:
+def draw_sizes(seconds: Any, memory: Any, sizes: list[dict[str, Any]]) -> None:
     records = [size["records"] / 1e6 for size in sizes]
     whole = [size["peers"]["whole"] for size in sizes]
-    axes.stackplot(records, *([each["steps"][step] for each in whole] for step in STEPS), labels=STEPS, alpha=0.8)
+    seconds.stackplot(records, *([each["steps"][step] for each in whole] for step in STEPS), labels=STEPS, alpha=0.8)
+    memory.plot(records, [each["peak_mib"] / 1024 for each in whole], marker="o", color="black", label="whole run")
     for peer in sorted({name for size in sizes for name in size["peers"]} - {"whole"}):
-        points = [
-            (n, size["peers"][peer]["seconds"]) for n, size in zip(records, sizes, strict=True) if peer in size["peers"]
-        ]
-        axes.plot(*zip(*points, strict=True), marker="o", linestyle="--", label=peer)
-    axes.set(xlabel="millions of records, on an empty home", ylabel="seconds", title="A whole run")
+        points = [(n, size["peers"][peer]) for n, size in zip(records, sizes, strict=True) if peer in size["peers"]]
+        for axes, values in (
+            (seconds, [each["seconds"] for _, each in points]),
+            (memory, [each["peak_mib"] / 1024 for _, each in points]),
+        ):
+            axes.plot([n for n, _ in points], values, marker="o", linestyle="--", label=peer)
+    seconds.set(ylabel="seconds", title="A whole run")
+    memory.set(xlabel="millions of records, on an empty home", ylabel="GiB of memory at most")
 
 
-def draw_history(axes: Any, history: list[dict[str, Any]]) -> None:
+def draw_history(seconds: Any, memory: Any, history: list[dict[str, Any]]) -> None:
     days = [each["days"] for each in history]
-    axes.stackplot(days, *([each["day"][step] for each in history] for step in STEPS), labels=STEPS, alpha=0.8)
-    axes.plot(days, [sum(each["late"].values()) for each in history], marker="o", color="black", label="a late file")
-    axes.set(xlabel="days that the home has", title="One more day")
+    seconds.stackplot(
+        days, *([each["day"]["seconds"][step] for each in history] for step in STEPS), labels=STEPS, alpha=0.8
+    )
+    for name, label in LATE.items():
+        seconds.plot(days, [sum(each[name]["seconds"].values()) for each in history], marker="o", label=label)
+    for name, label in {"first": "all at once", "day": "one more day", **LATE}.items():
+        memory.plot(days, [max(each[name]["peak_mib"].values()) / 1024 for each in history], marker="o", label=label)
+    seconds.set(title="One more day")
+    memory.set(xlabel="days that the home has")
 
 
 def main() -> None:
-    source, target = map(Path, sys.argv[1:])
-    found = json.loads(source.read_text())
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5))
-    draw_sizes(left, found["sizes"])
-    draw_history(right, found["history"])
-    for axes in (left, right):
+    *sources, target = map(Path, sys.argv[1:])
+    found = [json.loads(source.read_text()) for source in sources]
+    sizes = sorted((size for each in found for size in each["sizes"]), key=lambda size: size["records"])
+    history = sorted((home for each in found for home in each["history"]), key=lambda home: home["days"])
+    figure, ((seconds, day_seconds), (memory, day_memory)) = pyplot.subplots(2, 2, figsize=(11, 8))
+    if sizes:
+        draw_sizes(seconds, memory, sizes)
+    if history:
+        draw_history(day_seconds, day_memory, history)
+    for axes in figure.axes:
         axes.set_ylim(bottom=0)
-        axes.legend(loc="upper left")
+        if axes.has_data():
+            axes.legend()
     # the same figures give the same file
     figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
 

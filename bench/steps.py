@@ -1,4 +1,4 @@
-"""The steps of a daily run, timed one by one and without Prefect: for the other scripts of this folder."""
+"""The steps of a daily run, one by one and without Prefect: for the other scripts of this folder."""
 
 import time
 from collections.abc import Callable
@@ -10,22 +10,24 @@ from flows.publish import publish
 from flows.settings import Settings
 
 
+def land(settings: Settings) -> None:
+    arrivals = landing.find_arrivals(settings)
+    landing.remember(settings, zip(arrivals.files, landing.land_files(settings, arrivals.files), strict=True))
+
+
+STEPS: dict[str, Callable[[Settings], object]] = {
+    "land": land,
+    "build": build,
+    "publish": publish,
+    "export": export_all,
+}
+
+
 def time_steps(settings: Settings) -> dict[str, float]:
-    """Seconds by the clock of `land`, `build`, `publish` and `export`."""
-
-    def land() -> None:
-        arrivals = landing.find_arrivals(settings)
-        landing.remember(settings, zip(arrivals.files, landing.land_files(settings, arrivals.files), strict=True))
-
-    steps: dict[str, Callable[[], object]] = {
-        "land": land,
-        "build": lambda: build(settings),
-        "publish": lambda: publish(settings),
-        "export": lambda: export_all(settings),
-    }
+    """Seconds by the clock of each step."""
     seconds = {}
-    for name, step in steps.items():
+    for name, step in STEPS.items():
         started = time.perf_counter()
-        step()
+        step(settings)
         seconds[name] = time.perf_counter() - started
     return seconds

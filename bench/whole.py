@@ -1,15 +1,21 @@
 """The whole run against its peers, and how its cost grows: python bench/whole.py [--events 300000 1000000] [--runs 3]
 
-For each size, KumoMTA's log of seven days is generated (fixed seed), and in turn, several times: landed, built,
-published and exported on an empty home; copied by DuckDB alone to Parquet (the floor); and landed and counted by what
-an analyst would write in Polars, ClickHouse (chdb) and pandas, where these are installed (`pip install -r
-bench/peers.txt`). Each runs in a process of its own, so that its peak memory is known.
+For each size, KumoMTA's log is generated (fixed seed; of seven days up to ten million events, of so many days of
+274,000 events beyond, by bench/logs.py), and in turn, several times: landed, built, published and exported on an
+empty home; copied by DuckDB alone to Parquet (the floor); and landed and counted by what an analyst would write in
+Polars, ClickHouse (chdb) and pandas, where these are installed (`pip install -r bench/peers.txt`) and there are not
+more than ten million events. Each runs in a process of its own, so that its peak memory is known.
 
-With `--history 7 30`: homes of so many days with `--daily` events a day; then one more day, and then a late file that
-touches one day of the first week; and the slowest of the reports over all days. `--check` holds each such home against
-one that is built at once from the same files. Medians; `--json FILE` for machines, `bench/plot.py` to draw it;
-`--logs FOLDER` keeps the logs of the sizes for another time.
-`--full` is the set of docs/performance.md, an hour and 40 GB; without arguments it takes minutes.
+With `--history 7 30`: homes of so many days with `--daily` events a day, of bench/logs.py; then one more day, then a
+late file of a part of a day in the first week, one of a whole such day, and a run with nothing new; and the slowest
+of the reports over all days. Each step is a process of its own. `--profile` adds what each node of the builds took.
+`--check` holds each home against one that is built at once from the same files. Medians; `--json FILE` for machines,
+`bench/plot.py` to draw it.
+
+`--logs FOLDER` keeps the logs for another time. `--home FOLDER`, with one number of days, keeps the home: run again,
+it is not built from nothing but goes on with the next days and further late files. Without `--logs`, logs are deleted
+once they are landed. `--full` is the set of docs/performance.md without its hundred million events, some hours;
+without arguments it takes minutes.
 """
 
 import argparse
@@ -23,14 +29,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import logs
 import zstandard
-from steps import time_steps
+from steps import STEPS, time_steps
 
 from flows import landing
 from flows.build import build
@@ -38,9 +46,17 @@ from flows.generate import generate
 from flows.landing.source import COMMON_COLUMNS
 from flows.publish import publish
 from flows.report import Selection, find_campaigns, report
+from flows.run_result import run_without_news
 from flows.settings import Settings
 
 FIRST_DAY = date(2026, 3, 2)
+LARGEST_OF_A_WEEK = 10_000_000
+"""Events beyond which a size is of many days."""
+MEMORY_LIMIT = "8GB"
+SAMPLES = 4
+"""Files of which the size as gzip is found."""
+SLOWEST = 25
+"""Nodes of a build that a profile shows."""
 EVENTS_PER_MESSAGE = 2.4
 """Of the generator's KumoMTA log, about."""
 FIELDS = [name for name in landing.LANDING_COLUMNS["kumomta"] if name not in COMMON_COLUMNS and name != "record"]
@@ -58,21 +74,22 @@ def make_logs(folder: Path, *, events: int, days: int, first_day: date = FIRST_D
                 shutil.copyfileobj(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True), out)
 
 
-def run_whole(inbox: Path, scratch: Path) -> dict[str, float]:
-    return time_steps(Settings(home=scratch / "home", inbox_directory=inbox, memory_limit="8GB"))
+def run_whole(inbox: Path, scratch: Path) -> dict[str, Any]:
+    return {"steps": time_steps(Settings(home=scratch / "home", inbox_directory=inbox, memory_limit=MEMORY_LIMIT))}
 
 
-def run_floor(inbox: Path, scratch: Path) -> dict[str, float]:
+def run_floor(inbox: Path, scratch: Path) -> dict[str, Any]:
     columns = ", ".join(f"\"{name}\": 'VARCHAR'" for name in FIELDS)
     with duckdb.connect(config={"preserve_insertion_order": False}) as connection:
-        connection.execute(
+        row = connection.execute(
             f"copy (select * from read_json('{inbox}/kumomta/*', format = 'newline_delimited',"
             f" columns = {{{columns}}})) to '{scratch / 'floor.parquet'}' (format parquet, compression zstd)"
-        )
-    return {}
+        ).fetchone()
+    assert row is not None
+    return {"records": row[0]}
 
 
-def run_polars(inbox: Path, scratch: Path) -> dict[str, float]:
+def run_polars(inbox: Path, scratch: Path) -> dict[str, Any]:
     import polars
 
     logs = polars.scan_ndjson(f"{inbox}/kumomta/*.jsonl", schema=dict.fromkeys(FIELDS, polars.String))
@@ -81,7 +98,7 @@ def run_polars(inbox: Path, scratch: Path) -> dict[str, float]:
     return {}
 
 
-def run_pandas(inbox: Path, scratch: Path) -> dict[str, float]:
+def run_pandas(inbox: Path, scratch: Path) -> dict[str, Any]:
     import pandas
 
     parts = [pandas.read_json(path, lines=True, dtype=False) for path in sorted((inbox / "kumomta").iterdir())]
@@ -91,7 +108,7 @@ def run_pandas(inbox: Path, scratch: Path) -> dict[str, float]:
     return {}
 
 
-def run_chdb(inbox: Path, scratch: Path) -> dict[str, float]:
+def run_chdb(inbox: Path, scratch: Path) -> dict[str, Any]:
     import chdb
 
     structure = ", ".join(f"`{name}` Nullable(String)" for name in FIELDS)
@@ -105,49 +122,92 @@ def run_chdb(inbox: Path, scratch: Path) -> dict[str, float]:
 RUNNERS = {"whole": run_whole, "floor": run_floor, "polars": run_polars, "chdb": run_chdb, "pandas": run_pandas}
 
 
-LARGEST = {"pandas": 1_500_000}
-"""Events beyond which a peer wants more memory than the machine has."""
+LARGEST = {"pandas": 1_500_000, "polars": LARGEST_OF_A_WEEK, "chdb": LARGEST_OF_A_WEEK}
+"""Events beyond which a peer wants more memory or time than there is."""
+
+
+def apart(*arguments: object) -> dict[str, Any]:
+    """Run what `run_only` knows in a process of its own; with its peak memory in MiB, its children's among it."""
+    command = [sys.executable, __file__, "--only", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, arguments))}: {done.stderr}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def run_only(name: str, *arguments: str) -> None:
+    """Print what `apart` gives. It starts small processes only from a small one: a child counts its parent's memory."""
+    paths = [Path(argument) for argument in arguments]
+    started = time.perf_counter()
+    if name in RUNNERS:
+        found = RUNNERS[name](*paths)
+    else:
+        settings = Settings(home=paths[0] / "home", inbox_directory=paths[0] / "inbox", memory_limit=MEMORY_LIMIT)
+        found = {}
+        if name in STEPS:
+            STEPS[name](settings)
+        else:
+            found = ON_HOME[name](settings) or {}
+    seconds = time.perf_counter() - started
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(json.dumps({"seconds": seconds, "peak_mib": max(usage.ru_maxrss for usage in usages) / 1024, **found}))
 
 
 def measure(name: str, inbox: Path, scratch: Path) -> dict[str, Any]:
-    """Run in a process of its own: seconds by the clock, its peak memory in MiB, bytes it left, seconds by step."""
+    """Run a peer: seconds by the clock, its peak memory, bytes it left, seconds by step."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     try:
-        command = [sys.executable, __file__, "--only", name, str(inbox), str(folder)]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"{name}: {done.stderr}")
+        found = apart(name, inbox, folder)
         written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return {**json.loads(done.stdout), "bytes": written}
+        return {"steps": {}, **found, "bytes": written}
     finally:
         shutil.rmtree(folder)
 
 
-def run_only(name: str, inbox: Path, scratch: Path) -> None:
-    started = time.perf_counter()
-    steps = RUNNERS[name](inbox, scratch)
-    seconds = time.perf_counter() - started
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(json.dumps({"seconds": seconds, "peak_mib": max(usage.ru_maxrss for usage in usages) / 1024, "steps": steps}))
+def write_logs(kept: Path, daily: int, *what: str) -> list[Path]:
+    """Files of bench/logs.py, written by a process of its own."""
+    command = [sys.executable, logs.__file__, str(kept), "--daily", str(daily), "--list", *what]
+    return [Path(line) for line in subprocess.check_output(command, text=True).splitlines()]
+
+
+def link(paths: list[Path], inbox: Path) -> None:
+    """Put files into an inbox without taking room for them, where that can be."""
+    folder = inbox / "kumomta"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        target = folder / path.name
+        if target.exists():  # of a run that was not finished
+            continue
+        try:
+            os.link(path, target)
+        except OSError:
+            shutil.copy(path, target)
+
+
+def estimate_gzip(paths: list[Path], samples: int = SAMPLES) -> int:
+    """Bytes of logs as gzip, by some of them: it takes longer than everything else here."""
+    sample = sorted(paths)[:: max(1, len(paths) // samples)]
+    share = sum(path.stat().st_size for path in sample) / sum(path.stat().st_size for path in paths)
+    packed = 0
+    for path in sample:
+        with path.open("rb") as file:
+            content = zstandard.ZstdDecompressor().stream_reader(file).read() if path.suffix == ".zst" else file.read()
+        packed += len(gzip.compress(content, compresslevel=6))
+    return round(packed / share)
 
 
 def compare(events: int, runs: int, scratch: Path, kept: Path) -> dict[str, Any]:
     """One size: every peer in turn, several times; medians and the ratios to the floor."""
     inbox = kept / f"logs-{events}"
-    if not inbox.exists():
+    if events > LARGEST_OF_A_WEEK:
+        inbox = scratch / f"inbox-{events}"
+        link(write_logs(kept, logs.DAILY, "--days", str(round(events / logs.DAILY))), inbox)
+    elif not inbox.exists():
         make_logs(kept / "unfinished", events=events, days=7)
         (kept / "unfinished").rename(inbox)
-    logs = list((inbox / "kumomta").iterdir())
-    records = sum(path.read_bytes().count(b"\n") for path in logs)
-    # of great logs a part, as gzip takes longer than everything else here
-    sample = sorted(logs)[:: max(1, round(events / 1e6))]
-    share = sum(path.stat().st_size for path in sample) / sum(path.stat().st_size for path in logs)
-    packed = round(sum(len(gzip.compress(path.read_bytes(), compresslevel=6)) for path in sample) / share)
+    files = list((inbox / "kumomta").iterdir())
+    packed = estimate_gzip(files, len(files) if events <= 1_000_000 else round(len(files) * 1e6 / events))
     peers = [
         name
         for name in RUNNERS
@@ -157,8 +217,9 @@ def compare(events: int, runs: int, scratch: Path, kept: Path) -> dict[str, Any]
     for _ in range(runs):
         for name in peers:
             results[name].append(measure(name, inbox, scratch))
-    if kept == scratch:
+    if kept == scratch or inbox.parent == scratch:
         shutil.rmtree(inbox)
+    records = results["floor"][0]["records"]
     floor = statistics.median(result["seconds"] for result in results["floor"])
     print(f"\n{records:,} records; their logs as gzip {packed / 1e6:,.0f} MB")
     table = {}
@@ -180,23 +241,26 @@ def compare(events: int, runs: int, scratch: Path, kept: Path) -> dict[str, Any]
     return {"records": records, "gzip_bytes": packed, "peers": table}
 
 
-def time_reports(settings: Settings) -> float:
-    """Seconds of the slowest of four reports over all days: both groupings, all campaigns and one."""
+def time_reports(settings: Settings) -> dict[str, float]:
+    """Seconds of the slowest of four reports over all days: both groupings, all campaigns and one; medians of three."""
     database = settings.published_database
     days = duckdb.connect(database, read_only=True).execute(
         "select min(event_date), max(event_date) from marts.rpt_bounces_daily"
     )
     first, last = days.fetchone() or (None, None)
-    seconds = []
+    medians = []
     for grouping in ("from_domain", "sending_ip"):
         for campaign in (None, find_campaigns(database)[0]):
-            started = time.perf_counter()
-            report(database, Selection(first, last, campaign, grouping))
-            seconds.append(time.perf_counter() - started)
-    return max(seconds)
+            seconds = []
+            for _ in range(3):
+                started = time.perf_counter()
+                report(database, Selection(first, last, campaign, grouping))
+                seconds.append(time.perf_counter() - started)
+            medians.append(statistics.median(seconds))
+    return {"seconds": max(medians)}
 
 
-def check_against_rebuilt(settings: Settings) -> None:
+def check_against_rebuilt(settings: Settings) -> dict[str, int]:
     """Build and publish everything anew from landing: every mart must be what it was, but for when it was made."""
     before = settings.root / "before.duckdb"
     shutil.copy(settings.published_database, before)
@@ -217,36 +281,166 @@ def check_against_rebuilt(settings: Settings) -> None:
             row = connection.execute(f"select count(*) from ({differing})").fetchone()
             if row != (0,):
                 raise SystemExit(f"{mart}: {row} rows differ between a home built day by day and one built at once")
-    print(f"{'':10} {len(columns)} marts are what they are when all is built at once")
+    before.unlink()
+    return {"marts": len(columns)}
 
 
-def grow(days: int, daily: int, runs: int, scratch: Path, *, is_checked: bool) -> dict[str, Any]:
-    """A home of so many days; then one more day, several times, and a late file of a day in its first week."""
-    settings = Settings(home=scratch / f"home-{days}", inbox_directory=scratch / f"inbox-{days}", memory_limit="8GB")
-    make_logs(settings.inbox, events=daily * days, days=days)
-    first = time_steps(settings)
-    found: dict[str, Any] = {"days": days, "first": first}
-    for name, when in (("day", days), ("late", 2)):
-        seen = []
-        for run in range(runs):
-            with tempfile.TemporaryDirectory() as folder:
-                day = FIRST_DAY + timedelta(when + (run if name == "day" else 0))
-                make_logs(Path(folder), events=daily, days=1, first_day=day, seed=1000 * days + when + run)
-                shutil.copytree(Path(folder) / "kumomta", settings.inbox / "kumomta" / f"{name}{run}")
-            seen.append(time_steps(settings))
-        found[name] = {step: statistics.median(each[step] for each in seen) for step in first}
-    published = settings.published_database.stat().st_size
-    landed = sum(path.stat().st_size for path in (settings.root / "landing").rglob("*.parquet"))
-    reports = statistics.median(time_reports(settings) for _ in range(3))
-    found |= {"published_bytes": published, "landing_bytes": landed, "report": reports}
+def run_nothing(settings: Settings) -> None:
+    if run_without_news(settings) is None:
+        raise SystemExit("a run with nothing new found something to do")
+
+
+def count_landed(settings: Settings) -> dict[str, int]:
+    """Records that are landed, and files with records that are not."""
+    with duckdb.connect() as connection:
+        row = connection.execute(
+            f"select sum(num_rows)::bigint from parquet_file_metadata('{settings.landing}/kumomta/**/*.parquet')"
+        ).fetchone()
+    assert row is not None
+    return {"records": row[0], "rejects": sum(path.is_file() for path in settings.rejects.rglob("*"))}
+
+
+ON_HOME: dict[str, Callable[[Settings], dict[str, Any] | None]] = {
+    "nothing": run_nothing,
+    "report": time_reports,
+    "check": check_against_rebuilt,
+    "count": count_landed,
+}
+"""What can be asked of a home, each in a process of its own."""
+
+
+def read_profile(settings: Settings) -> list[dict[str, Any]]:
+    """Seconds of the slowest nodes of the last build, the largest first."""
+    results = json.loads((settings.state / "dbt" / "results.json").read_text())["results"]
+    nodes = [{key: result[key] for key in ("name", "kind", "seconds")} for result in results]
+    return sorted(nodes, key=lambda node: -node["seconds"])[:SLOWEST]
+
+
+def sizes_of(settings: Settings) -> dict[str, int]:
+    """Bytes of what a home holds."""
+    landed = sum(path.stat().st_size for path in settings.landing.rglob("*.parquet"))
+    return {
+        "landing_bytes": landed,
+        "private_bytes": sum(path.stat().st_size for path in (settings.work_database, settings.marts_database)),
+        "published_bytes": settings.published_database.stat().st_size,
+        "export_bytes": sum(path.stat().st_size for path in settings.exports.rglob("*") if path.is_file()),
+    }
+
+
+def show_run(days: int, name: str, run: dict[str, Any]) -> None:
+    seconds, peaks = run["seconds"], run["peak_mib"]
+    steps = ", ".join(f"{step} {took:.1f} s {peaks[step]:,.0f} MiB" for step, took in seconds.items())
+    print(
+        f"{days:4} days, {name:11}{sum(seconds.values()):8.1f} s {max(peaks.values()):7,.0f} MiB  {steps}", flush=True
+    )
+
+
+class Grown:
+    """A home that grows: `folder` has it, its inbox, and in `bench.json` how far it is and what was found of it."""
+
+    def __init__(self, folder: Path, kept: Path, *, days: int, daily: int, is_profiled: bool, is_spared: bool) -> None:
+        self.folder, self.kept, self.daily, self.is_profiled = folder, kept, daily, is_profiled
+        self.is_spared = is_spared
+        """Whether logs are deleted once they are landed."""
+        self.settings = Settings(home=folder / "home", inbox_directory=folder / "inbox", memory_limit=MEMORY_LIMIT)
+        self.note = folder / "bench.json"
+        if self.note.exists():
+            self.state = json.loads(self.note.read_text())
+            if (self.state["days"], self.state["daily"]) != (days, daily):
+                raise SystemExit(f"{folder} has a home of {self.state['days']} days of {self.state['daily']} events")
+            return
+        if self.settings.root.exists():
+            raise SystemExit(f"the first build of {folder} was not finished: remove it, and begin anew")
+        self.state = {"days": days, "daily": daily, "next_day": days, "next_late": 0}
+        paths = self.write("--days", str(days))
+        found: dict[str, Any] = {
+            "log_files": len(paths),
+            "log_bytes": sum(path.stat().st_size for path in paths),
+            "gzip_bytes": estimate_gzip(paths),
+        }
+        found["first"] = self.take_in("first", paths)
+        found |= apart("count", folder) | sizes_of(self.settings)
+        if found["rejects"]:
+            raise SystemExit(f"records of {found['rejects']} files were rejected: see {self.settings.rejects}")
+        self.state["found"] = found
+        self.save()
+
+    def save(self) -> None:
+        self.note.write_text(json.dumps(self.state, indent=1) + "\n")
+
+    def write(self, *what: str) -> list[Path]:
+        return write_logs(self.kept, self.daily, *what)
+
+    def take_in(self, name: str, paths: list[Path]) -> dict[str, Any]:
+        """Land new files, build, publish and export: seconds and peak memory of each step."""
+        link(paths, self.settings.inbox)
+        steps = {}
+        for step in STEPS:
+            steps[step] = apart(step, self.folder)
+            if step == "land" and self.is_spared:
+                shutil.rmtree(self.settings.inbox / "kumomta")
+                for folder in {path.parent for path in paths}:
+                    shutil.rmtree(folder)
+        run: dict[str, Any] = {
+            key: {step: each[key] for step, each in steps.items()} for key in ("seconds", "peak_mib")
+        }
+        if self.is_profiled:
+            run["nodes"] = read_profile(self.settings)
+        show_run(self.state["next_day"], name, run)
+        return run
+
+    def add_day(self) -> dict[str, Any]:
+        day = self.state["next_day"]
+        run = self.take_in("one more day", self.write("--from-day", str(day), "--days", str(day + 1)))
+        self.state["next_day"] += 1
+        self.save()
+        return run
+
+    def add_late(self, size: str) -> dict[str, Any]:
+        run = self.take_in(
+            f"late, {size}", self.write("--days", "0", "--late-file", str(self.state["next_late"]), size)
+        )
+        self.state["next_late"] += 1
+        self.save()
+        return run
+
+
+def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of several runs the medians of the seconds, the largest peaks, and the nodes of the last one."""
+    seconds = {step: statistics.median(run["seconds"][step] for run in runs) for step in runs[0]["seconds"]}
+    peaks = {step: max(run["peak_mib"][step] for run in runs) for step in seconds}
+    return {**runs[-1], "seconds": seconds, "peak_mib": peaks}
+
+
+def grow(
+    days: int, daily: int, runs: int, folder: Path, kept: Path, *, is_checked: bool, is_profiled: bool, is_spared: bool
+) -> dict[str, Any]:
+    """A home of so many days; then one more day, late files, and nothing new, each several times."""
+    grown = Grown(folder, kept, days=days, daily=daily, is_profiled=is_profiled, is_spared=is_spared)
+    found = {"days": days, "daily": daily, "from_day": grown.state["next_day"], **grown.state["found"]}
+    found["day"] = middle([grown.add_day() for _ in range(runs)])
+    found["late"] = middle([grown.add_late("small") for _ in range(runs)])
+    found["late_whole"] = middle([grown.add_late("whole") for _ in range(runs)])
+    nothing = [apart("nothing", folder) for _ in range(runs)]
+    found["nothing"] = {
+        "seconds": {"all": statistics.median(run["seconds"] for run in nothing)},
+        "peak_mib": {"all": max(run["peak_mib"] for run in nothing)},
+    }
+    show_run(grown.state["next_day"], "nothing new", found["nothing"])
+    found["report"] = apart("report", folder)["seconds"]
+    found["after"] = sizes_of(grown.settings) | apart("count", folder)
+    sizes = [f"{key.removesuffix('_bytes')} {size / 1e6:,.0f} MB" for key, size in found.items() if "_bytes" in key]
+    print(
+        f"{'':10} {found['records']:,} records at first; {', '.join(sizes)}; a report {found['report']:.2f} s",
+        flush=True,
+    )
+    if is_profiled:
+        for name in ("first", "day"):
+            print(f"\n{days} days, the slowest nodes of {'the first build' if name == 'first' else 'one more day'}")
+            for node in found[name].get("nodes", []):
+                print(f"{node['seconds']:10.2f} s  {node['kind']:6} {node['name']}")
     if is_checked:
-        check_against_rebuilt(settings)
-    shutil.rmtree(settings.root)
-    shutil.rmtree(settings.inbox)
-    for name in ("first", "day", "late"):
-        steps = ", ".join(f"{step} {took:.1f}" for step, took in found[name].items())
-        print(f"{days:4} days, {name:6}{sum(found[name].values()):8.1f} s  {steps}", flush=True)
-    print(f"{'':10} published {published / 1e6:,.0f} MB, landing {landed / 1e6:,.0f} MB, a report {reports:.2f} s")
+        print(f"{'':10} {apart('check', folder)['marts']} marts are what they are when all is built at once")
     return found
 
 
@@ -256,28 +450,43 @@ def main() -> None:
     parser.add_argument("--history", type=int, nargs="*", default=[7])
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--daily", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--logs", type=Path)
-    parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--only", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.only:
-        name, inbox, scratch = chosen.only
-        run_only(name, Path(inbox), Path(scratch))
+        run_only(*chosen.only)
         return
     if chosen.full:
-        chosen.events, chosen.history = [1_000_000, 3_000_000, 10_000_000], [7, 30, 90]
-    print(f"{os.cpu_count()} processors, medians of {chosen.runs}")
-    with tempfile.TemporaryDirectory(prefix="bouncehouse-bench-") as folder:
-        found = {
-            "sizes": [
-                compare(events, chosen.runs, Path(folder), chosen.logs or Path(folder)) for events in chosen.events
-            ],
-            "history": [
-                grow(days, chosen.daily, chosen.runs, Path(folder), is_checked=chosen.check) for days in chosen.history
-            ],
-        }
+        chosen.events, chosen.history, chosen.daily = [1_000_000, 3_000_000, 10_000_000], [7, 30, 90], logs.DAILY
+    if chosen.home and len(chosen.history) != 1:
+        parser.error("--home goes with one number of days")
+    print(f"{os.cpu_count()} processors, medians of {chosen.runs}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bouncehouse-bench-") as scratch:
+        kept = chosen.logs or Path(scratch)
+        found: dict[str, list[dict[str, Any]]] = {"sizes": [], "history": []}
+        for events in chosen.events:
+            found["sizes"].append(compare(events, chosen.runs, Path(scratch), kept))
+        for days in chosen.history:
+            folder = chosen.home or Path(scratch) / f"history-{days}"
+            found["history"].append(
+                grow(
+                    days,
+                    chosen.daily,
+                    chosen.runs,
+                    folder,
+                    kept,
+                    is_checked=chosen.check,
+                    is_profiled=chosen.profile,
+                    is_spared=not chosen.logs,
+                )
+            )
+            if not chosen.home:
+                shutil.rmtree(folder)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n")
 
