@@ -1,6 +1,12 @@
--- Days of the events of the groups that are judged anew, found by two columns: on all other days nothing else of them has to
--- be read.
+-- Days of the events of the groups that are judged anew, as they are and as they were: on all other days nothing of them has
+-- to be read. Days of touched groups are known; others are judged for a report that speaks of them, and there are few.
 
-select distinct event_date
-from {{ ref('fct_delivery_events') }}
-where message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+with other_groups as (
+    select message_group_id from {{ ref('int_message_groups__judged') }}
+    where message_group_id not in (select message_group_id from {{ ref('int_message_groups__touched') }})
+)
+
+select event_date from {{ ref('int_event_dates__touched') }}
+union
+select event_date from {{ ref('fct_delivery_events') }}
+where message_group_id in (select message_group_id from other_groups)

@@ -1,6 +1,7 @@
 -- Messages that were delivered to an address after it had been refused finally and hard: what the comparison of policies
 -- counts. Some may stay of an address of which an earlier refusal turned out to be none.
 -- depends_on: {{ ref('int_later_deliveries__reconsidered') }}
+-- depends_on: {{ ref('int_message_dates__judged') }}
 -- depends_on: {{ ref('int_message_groups__judged') }}
 -- depends_on: {{ ref('int_suppression_addresses__changed') }}
 
@@ -18,17 +19,6 @@ with bounced as (
     group by address
 ),
 
-messages as (
-    select
-        message_recipient_id,
-        message_group_id,
-        recipient as address,
-        first_event_date,
-        delivered_at
-    from {{ ref('fct_messages') }}
-    where outcome = 'delivered'
-),
-
 {% if is_carried_on() %}
 -- of those that bounced before, the deliveries are known
 newly_bounced as (
@@ -44,36 +34,41 @@ first_bounces as (
 
 -- found by two columns: of all other messages nothing else has to be read
 later_dates as (
-    select distinct messages.first_event_date
-    from messages
-    inner join first_bounces on messages.delivered_at > first_bounces.bounced_at
+    select distinct first_event_date from {{ ref('fct_messages') }}
+    where outcome = 'delivered' and delivered_at > (select bounced_at from first_bounces)
 ),
 
+-- not by a common table of all delivered messages, which the engine would write down
 later as (
     select messages.*
-    from messages
-    inner join bounced on messages.address = bounced.address and messages.delivered_at > bounced.bounced_at
-    where messages.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    from {{ ref('fct_messages') }} as messages
+    inner join bounced on messages.recipient = bounced.address and messages.delivered_at > bounced.bounced_at
+    where
+        messages.outcome = 'delivered'
+        and messages.first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
+        and messages.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     union all
     select messages.*
-    from messages
+    from {{ ref('fct_messages') }} as messages
     inner join newly_bounced
-        on messages.address = newly_bounced.address and messages.delivered_at > newly_bounced.bounced_at
+        on messages.recipient = newly_bounced.address and messages.delivered_at > newly_bounced.bounced_at
     where
-        messages.first_event_date in (select first_event_date from later_dates)
+        messages.outcome = 'delivered'
+        and messages.first_event_date in (select first_event_date from later_dates)
         and messages.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
 )
 {% else %}
 later as (
     select messages.*
-    from messages
-    inner join bounced on messages.address = bounced.address and messages.delivered_at > bounced.bounced_at
+    from {{ ref('fct_messages') }} as messages
+    inner join bounced on messages.recipient = bounced.address and messages.delivered_at > bounced.bounced_at
+    where messages.outcome = 'delivered'
 )
 {% endif %}
 
 select
     message_recipient_id,
     message_group_id,
-    address,
+    recipient as address,
     delivered_at
 from later

@@ -14,13 +14,15 @@ with report as (
 counted as (
     select
         event_date,
-        case when is_attempt then 1 else 0 end as attempt_count
+        count(*) filter (is_attempt) as attempt_count
     from {{ ref('fct_delivery_events') }}
+    group by event_date
     union all by name
     select
         undelivered_date as event_date,
-        1 as undelivered_count
+        count(*) as undelivered_count
     from {{ ref('fct_non_deliveries') }}
+    group by undelivered_date
     union all by name
     select
         event_date,

@@ -40,21 +40,17 @@ notices as (
 ),
 
 -- not from fct_bounces, which is made as the report is
-bounces as (
-    select *
-    from {{ ref('fct_delivery_events') }}
-    where
-        (event_type in ('deferred', 'bounced') and is_attempt)
-        or (event_type = 'out_of_band_bounce' and event_id not in (select event_id from notices))
-),
-
 counted as (
     select
         event_date,
         bounce_class,
         false as is_detailed,
-        1 as bounce_count
-    from bounces
+        count(*) as bounce_count
+    from {{ ref('fct_delivery_events') }}
+    where
+        (event_type in ('deferred', 'bounced') and is_attempt)
+        or (event_type = 'out_of_band_bounce' and event_id not in (select event_id from notices))
+    group by all
     union all by name
     select
         event_date,
@@ -64,16 +60,21 @@ counted as (
     from {{ source('landing', 'retained_bounce_counts') }}
     union all by name
     select
-        bounces.event_date,
-        bounces.bounce_class,
-        coalesce(links.campaign_id, bounces.campaign_id) as campaign_id,
-        coalesce(links.from_domain, bounces.from_domain) as from_domain,
-        coalesce(links.sending_ip, bounces.sending_ip) as sending_ip,
+        events.event_date,
+        events.bounce_class,
+        coalesce(links.campaign_id, events.campaign_id) as campaign_id,
+        coalesce(links.from_domain, events.from_domain) as from_domain,
+        coalesce(links.sending_ip, events.sending_ip) as sending_ip,
         true as is_detailed,
         1 as bounce_count
-    from bounces
-    left join links on bounces.event_id = links.event_id
-    where {{ are_looked_at }}
+    from {{ ref('fct_delivery_events') }} as events
+    left join links on events.event_id = links.event_id
+    where
+        {{ are_looked_at }}
+        and (
+            (events.event_type in ('deferred', 'bounced') and events.is_attempt)
+            or (events.event_type = 'out_of_band_bounce' and not coalesce(links.is_notice, false))
+        )
     union all by name
     select
         event_date,

@@ -1,5 +1,6 @@
 -- depends_on: {{ ref('int_attempts__reconsidered') }}
 -- depends_on: {{ ref('int_judged_days__touched') }}
+-- depends_on: {{ ref('int_message_dates__judged') }}
 -- depends_on: {{ ref('int_message_groups__judged') }}
 -- depends_on: {{ ref('int_sources__progress') }}
 -- depends_on: {{ ref('int_suppression_addresses__changed') }}
@@ -31,13 +32,18 @@ days_since_list_changes as (
 ),
 
 attempts as (
-    select * from {{ ref('fct_delivery_events') }}
+    select
+        *,
+        true as is_judged
+    from {{ ref('fct_delivery_events') }}
     where
         is_attempt
         and event_date in (select event_date from {{ ref('int_judged_days__touched') }})
         and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     union all
-    select events.*
+    select
+        events.*,
+        false as is_judged
     from {{ ref('fct_delivery_events') }} as events
     inner join list_changes on events.recipient = list_changes.address and events.event_at >= list_changes.changed_from
     where
@@ -52,10 +58,6 @@ attempts as (
 ),
 {% endif %}
 
-messages as (
-    select * from {{ ref('fct_messages') }}
-),
-
 -- from when to when an address was on the list
 ledger as (
     select
@@ -67,29 +69,54 @@ ledger as (
         ) as removed_at
     from {{ ref('fct_suppression_events') }}
     qualify action in ('added', 'imported')
+),
+
+listed as (
+    select
+        attempts.*,
+        ledger.suppression_event_id,
+        ledger.occurred_at as suppressed_at
+    from attempts
+    inner join ledger
+        on
+            attempts.recipient = ledger.address
+            and attempts.event_at > ledger.occurred_at
+            and attempts.event_at < coalesce(ledger.removed_at, timestamp '9999-12-31')
+),
+
+messages as (
+    select
+        message_recipient_id,
+        first_event_at
+    from {{ ref('fct_messages') }}
+    {% if is_carried_on() %}
+    where first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
+    union
+    -- hardly ever any: those for which the list changed long after
+    select
+        earlier.message_recipient_id,
+        earlier.first_event_at
+    from {{ ref('fct_messages') }} as earlier
+    inner join listed on earlier.message_recipient_id = listed.message_recipient_id and not listed.is_judged
+    {% endif %}
 )
 
 select
-    attempts.event_id,
-    attempts.source_name,
-    attempts.event_at,
-    attempts.event_date,
-    attempts.event_type,
-    attempts.message_recipient_id,
-    attempts.recipient,
-    attempts.recipient_domain,
-    attempts.provider,
-    attempts.from_domain,
-    attempts.sending_ip,
-    attempts.campaign_id,
-    ledger.suppression_event_id,
-    ledger.occurred_at as suppressed_at,
+    listed.event_id,
+    listed.source_name,
+    listed.event_at,
+    listed.event_date,
+    listed.event_type,
+    listed.message_recipient_id,
+    listed.recipient,
+    listed.recipient_domain,
+    listed.provider,
+    listed.from_domain,
+    listed.sending_ip,
+    listed.campaign_id,
+    listed.suppression_event_id,
+    listed.suppressed_at,
     -- retries of a message that was under way are the MTA's doing; a new message is the sender's
-    messages.first_event_at <= ledger.occurred_at as is_in_flight
-from attempts
-inner join ledger
-    on
-        attempts.recipient = ledger.address
-        and attempts.event_at > ledger.occurred_at
-        and attempts.event_at < coalesce(ledger.removed_at, timestamp '9999-12-31')
-inner join messages on attempts.message_recipient_id = messages.message_recipient_id
+    messages.first_event_at <= listed.suppressed_at as is_in_flight
+from listed
+inner join messages on listed.message_recipient_id = messages.message_recipient_id
