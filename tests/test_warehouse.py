@@ -186,7 +186,7 @@ def test_published_file_opens_with_older_clients(warehouse: Warehouse) -> None:
     """The storage version stands in the file's first header: magic `DUCK` at byte 8, the version after it."""
     magic, version = struct.unpack_from("<4sQ", warehouse.database.read_bytes()[:64], 8)
     assert magic == b"DUCK"
-    assert version <= 65  # DuckDB 1.2
+    assert version <= 66  # DuckDB 1.3
 
 
 def test_analysts_can_classify_in_sql(warehouse: Warehouse) -> None:
