@@ -1,5 +1,6 @@
 """Copies of database files: by the kernel or without it, and over an older copy by the blocks that differ."""
 
+import json
 import os
 import random
 import shutil
@@ -121,10 +122,14 @@ def made_large(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  #
 
 @pytest.fixture
 def large(made_large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A copy of that home."""
+    """A copy of that home, whose file is as published though it is another."""
     shutil.copytree(made_large, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(publish, "FORMER_BYTES", 0)
-    return Settings(home=tmp_path / "home")
+    settings = Settings(home=tmp_path / "home")
+    note = settings.state / publish.NOTE_NAME
+    stamp = publish._stamp(settings.published_database)
+    note.write_text(json.dumps({**json.loads(note.read_text()), "stamp": stamp}))
+    return settings
 
 
 def publish_more(settings: Settings, name: str) -> None:

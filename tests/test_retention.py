@@ -36,7 +36,9 @@ pytestmark = pytest.mark.xdist_group("invariants")
 NOW = datetime(2026, 3, 7, 6, tzinfo=UTC)
 """The logs are of March 2 to 6, and their retries of some days more: with two days kept, what ended before the 5th goes."""
 
-MESSAGES = {"fct_delivery_events", "fct_bounces", "fct_messages", "fct_non_deliveries", "fct_suppressed_sends"}
+MESSAGES = {
+    "fct_delivery_events", "fct_bounces", "fct_report_links", "fct_messages", "fct_non_deliveries", "fct_suppressed_sends",
+}  # fmt: skip
 """Marts that speak of single messages, and lose those that went."""
 WITH_SAMPLES = {"dim_bounce_texts", "rpt_new_bounce_texts", "ops_unclassified_texts"}
 """Marts that show an original reply of each text, of which another is the first that is kept."""

@@ -253,7 +253,7 @@ def test_views_over_marts_are_published_as_views(warehouse: Warehouse, tmp_path:
     moved = tmp_path / "moved.duckdb"
     shutil.copy(warehouse.database, moved)
     views = "select view_name from duckdb_views() where schema_name = 'marts' order by 1"
-    assert [name for (name,) in marts.read(moved, views)] == ["fct_non_deliveries", "rpt_delivery_rates"]
+    assert [name for (name,) in marts.read(moved, views)] == ["fct_bounces", "fct_non_deliveries", "rpt_delivery_rates"]
     with duckdb.connect() as connection:
         connection.execute(f"attach '{moved}' as elsewhere (read_only)")
         counted = "select sum(delivered_count) from elsewhere.marts.{}"

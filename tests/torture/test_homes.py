@@ -80,7 +80,7 @@ def home(oldest: Warehouse, tmp_path: Path) -> Settings:
 @pytest.fixture
 def client(home: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Somebody who has the published file open, as most clients open a file unless told otherwise: for writing."""
-    with open_in_client(home.published_database, "write", "begin; delete from marts.fct_bounces") as process:
+    with open_in_client(home.published_database, "write", "begin; delete from marts.fct_messages") as process:
         yield process
         process.kill()
 
