@@ -1,4 +1,4 @@
--- Everything that bears on the two lists, hard bounces whatever the policy makes of them. A view: only what has changed is written.
+-- Everything that bears on the two lists, hard bounces whatever the policy makes of them. A view: only what changed is written.
 
 {{ config(materialized='view') }}
 
