@@ -10,6 +10,9 @@
       gives goes straight into the table, which it must not read itself, by portions of the batch, each in the order of `order_by`:
       to sort all of a great batch would take many times its memory.
 
+    With `spread_by`, a column of UUIDs by which the model groups, what it gives is made by shares of these, of great batches: the engine keeps the
+    states of all groups of an aggregation in memory.
+
     With `anew_unless_continued` the table is made anew as a whole where the lists are not as the last build finished them
     (`is_list_continued`): a model for which addresses are told to have changed by comparing. It must give all rows then.
 
@@ -31,23 +34,37 @@
             {% endif %}
             {% for portion in portions_of_batch() %}
             insert into {{ target }} by name
-            select * from ({{ sql }}) as model
+            select * from (
+                {{ sql }}
+            ) as model
             where {{ portion }}
             order by {{ config.require('order_by') }}{{ ';' if not loop.last }}
             {% endfor %}
         {%- endcall %}
     {% elif is_made %}
+        {%- set shares = shares_of_batch() -%}
         {% call statement('main') -%}
-            {{ replace_table_sql(target) }}
+            {{ replace_table_sql(target, shares[0]) }};
+            {% for share in shares[1:] %}
+            insert into {{ target }} by name
+            select * from (
+                {{ sql }}
+            ) as model
+            where {{ share }};
+            {% endfor %}
         {%- endcall %}
     {% else %}
         {%- set changed = model['name'] ~ '__changed' -%}
         {%- set touched = config.get('touched') -%}
         {%- set column = touched['column'] if touched else config.require('unique_key') -%}
         {% call statement('main') -%}
-            create or replace temporary table {{ changed }} as (
+            {% for share in shares_of_batch() %}
+            {{ 'create or replace temporary table ' ~ changed ~ ' as' if loop.first else 'insert into ' ~ changed ~ ' by name' }}
+            select * from (
                 {{ sql }}
-            );
+            ) as model
+            where {{ share }};
+            {% endfor %}
             delete from {{ target }}
             where
                 {% if config.get('days') %}
@@ -88,4 +105,24 @@
         {%- do portions.append(above ~ (' and landed_at <= ' ~ bound if bound else '')) -%}
     {%- endfor -%}
     {{ return(portions) }}
+{% endmacro %}
+
+{#- Conditions that part what a model with `spread_by` gives, so that of each there are some millions of rows; of others one that always holds. -#}
+{% macro shares_of_batch() %}
+    {%- set column = config.get('spread_by') -%}
+    {%- set shares = ['true'] -%}
+    {%- if column -%}
+        {%- set records = run_query('select coalesce(sum(records_landed), 0) from ' ~ source('landing', 'loads')).rows[0][0] | int -%}
+        {%- set count = [records // 5000000 + 1, 256] | min -%}
+        {%- set bounds = [] -%}
+        {%- for number in range(1, count) -%}
+            {%- do bounds.append("uuid '" ~ '%02x' % (256 * number // count) ~ "000000-0000-0000-0000-000000000000'") -%}
+        {%- endfor -%}
+        {%- set shares = [] -%}
+        {%- for bound in bounds + [none] -%}
+            {%- set above = column ~ ' >= ' ~ bounds[loop.index0 - 1] if loop.index0 else 'true' -%}
+            {%- do shares.append(above ~ (' and ' ~ column ~ ' < ' ~ bound if bound else '')) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(shares) }}
 {% endmacro %}

@@ -38,10 +38,14 @@
     {{ run_hooks(pre_hooks) }}
 {% endmacro %}
 
-{% macro replace_table_sql(target) %}
+{#- `condition` says which rows of what the model gives; of a model with a contract. -#}
+{% macro replace_table_sql(target, condition='true') %}
     {{ assert_contract() }}
     create or replace table {{ target }} as (
         {{ in_order_of_contract() }}
+        {%- if condition != 'true' %}
+        where {{ condition }}
+        {%- endif %}
     )
 {% endmacro %}
 

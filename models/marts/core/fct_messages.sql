@@ -2,6 +2,7 @@
 {{ config(
     materialized='incremental',
     touched={'column': 'message_group_id', 'model': 'int_message_groups__judged'},
+    spread_by='message_recipient_id',
 ) }}
 
 with open_groups as (
