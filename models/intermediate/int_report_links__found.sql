@@ -3,23 +3,22 @@
 -- Small, so it is made anew by every build: a message may be logged after the report that speaks of it.
 -- depends_on: {{ ref('int_report_links__before') }}
 
-with events as (
-    select * from {{ ref('fct_delivery_events') }}
-),
+{#- not by a step of its own: the engine would write all of it down, as it is read more than once #}
+{%- set events = ref('fct_delivery_events') %}
 
 -- a report that stands with the message's other events needs no link
-reports as (
-    select * from events
+with reports as (
+    select * from {{ events }}
     where event_type in ('out_of_band_bounce', 'complaint')
     -- not `or`: of each of these the engine reads one column first, and the others only where it finds something
     union all
-    select * from events
+    select * from {{ events }}
     where source_name = 'dsn' and event_type not in ('out_of_band_bounce', 'complaint')
 ),
 
 -- few columns: most reports of most sources stand with their message
 logged_recipients as (
-    select distinct message_recipient_id from events
+    select distinct message_recipient_id from {{ events }}
     where
         event_type not in ('out_of_band_bounce', 'complaint')
         and source_name <> 'dsn'
@@ -49,7 +48,7 @@ messages as (
         min(event_at) as first_event_at,
         bool_or(event_type not in ('out_of_band_bounce', 'complaint') and source_name <> 'dsn') as is_logged,
         bool_or(event_type in ('bounced', 'expired') and source_name <> 'dsn') as has_failed
-    from events
+    from {{ events }}
     where recipient in (select recipient from reported_recipients)
     group by all
 ),
