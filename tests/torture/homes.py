@@ -222,7 +222,7 @@ STAGES: tuple[tuple[tuple[str, int], ...], ...] = (
         ("build.finishing", 1),
         ("build.finished", 1),
     ),
-    (("publish.copied", 1), ("publish.made", 5), ("publish.written", 1), ("publish.renamed", 1)),
+    (("publish.copied", 1), ("publish.made", 3), ("publish.written", 1), ("publish.renamed", 1)),
     (("export.written", 14), ("export.staged", 1), ("export.renamed", 14), ("export.copied", 13)),
 )
 """Failpoints by the stages of a run, in its order, and up to which count it surely comes to each."""
