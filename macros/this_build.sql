@@ -40,3 +40,11 @@
 {% macro is_tested_whole() -%}
     {{ return(this_build('is_tested_whole')) }}
 {%- endmacro %}
+
+{#-
+    How a step of a model is read that is all events where everything is built from landing, and few otherwise: DuckDB writes down each
+    step that is read more than once, which is right for few.
+-#}
+{% macro inlined_where_rebuilt() -%}
+    {{ return('not materialized' if is_rebuilt() else '') }}
+{%- endmacro %}

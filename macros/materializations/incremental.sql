@@ -113,7 +113,7 @@
     {%- set shares = ['true'] -%}
     {%- if column -%}
         {%- set records = run_query('select coalesce(sum(records_landed), 0) from ' ~ source('landing', 'loads')).rows[0][0] | int -%}
-        {%- set count = [records // 5000000 + 1, 256] | min -%}
+        {%- set count = [records // 8000000 + 1, 256] | min -%}
         {%- set bounds = [] -%}
         {%- for number in range(1, count) -%}
             {%- do bounds.append("uuid '" ~ '%02x' % (256 * number // count) ~ "000000-0000-0000-0000-000000000000'") -%}

@@ -3,7 +3,7 @@
 -- each event that is not as it was logged (`logged_event_id`), and for each expiry that Postfix logs for several recipients
 -- at once, after the last event of the recipient.
 
-with events as (
+with events as {{ inlined_where_rebuilt() }} (
     select
         event_id,
         source_name,
@@ -191,11 +191,15 @@ with_expiries as (
     where event_type = 'deferred'
 ),
 
-identified as (
+of_queues as (
     select
         * exclude (life_number) replace ({{ message_recipient_id('life_number') }} as message_recipient_id),
         true as is_of_queue
     from with_expiries
+),
+
+identified as {{ inlined_where_rebuilt() }} (
+    select * from of_queues
     union all by name
     select
         *,

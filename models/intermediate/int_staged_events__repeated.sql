@@ -10,7 +10,7 @@
 {#- the event_id of other sources tells the time: copies have the same #}
 {%- set untimed = "('dsn', 'events', 'sparkpost')" %}
 
-with batch as (
+with batch as {{ inlined_where_rebuilt() }} (
     select
         event_id,
         event_at,
@@ -25,7 +25,7 @@ retained as (
     select event_id from {{ source('landing', 'retained_event_keys') }}
 ),
 
-copies as (
+copies as {{ inlined_where_rebuilt() }} (
     select
         event_id,
         event_at

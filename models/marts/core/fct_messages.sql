@@ -63,7 +63,9 @@ events as (
         coalesce(links.campaign_id, logged_events.campaign_id) as campaign_id,
         coalesce(links.sending_ip, logged_events.sending_ip) as sending_ip,
         links.event_id is not null as is_linked,
-        coalesce(links.is_notice, false) as is_notice
+        coalesce(links.is_notice, false) as is_notice,
+        -- made once for all that is chosen by it
+        create_sort_key(logged_events.event_at, 'asc nulls last', logged_events.event_id, 'asc nulls last') as event_order
     from logged_events
     left join links on logged_events.event_id = links.event_id
     {% if not is_rebuilt() -%}
@@ -101,11 +103,11 @@ summarised as (
         any_value(message_id) as message_id,
         any_value(recipient) as recipient,
         any_value(recipient_domain) as recipient_domain,
-        max_by(provider, (mx_host is not null, event_at, event_id)) as provider,
-        min_by(envelope_sender, (event_at, event_id)) as envelope_sender,
-        min_by(from_domain, (event_at, event_id)) as from_domain,
-        min_by(campaign_id, (event_at, event_id)) as campaign_id,
-        max_by(sending_ip, (event_at, event_id)) as sending_ip,
+        coalesce(max_by(provider, event_order) filter (mx_host is not null), max_by(provider, event_order)) as provider,
+        min_by(envelope_sender, event_order) as envelope_sender,
+        min_by(from_domain, event_order) as from_domain,
+        min_by(campaign_id, event_order) as campaign_id,
+        max_by(sending_ip, event_order) as sending_ip,
         min(event_at) as first_event_at,
         max(event_at) as last_event_at,
         min(event_at) filter (is_attempt) as first_attempt_at,
@@ -117,33 +119,27 @@ summarised as (
         bool_or(is_linked) as has_linked_report,
         bool_or(event_type = 'injected') as has_injection,
         bool_or(event_type = 'deferred' and source_name <> 'dsn') as has_deferral,
-        -- the last final event decides; at the same instant a refusal outweighs an acceptance
+        max(event_at) filter (event_type = 'delivered') as last_delivered_at,
+        {%- set said = ['event_id', 'event_type', 'event_at', 'text_id', 'reason', 'bounce_class', 'response_text'] %}
         max_by(
             {
-                'event_id': event_id,
-                'event_type': event_type,
-                'event_at': event_at,
-                'text_id': text_id,
-                'reason': reason,
-                'bounce_class': bounce_class,
-                'response_text': response_text
+                {%- for column in said %}
+                '{{ column }}': {{ column }}{{ ',' if not loop.last }}
+                {%- endfor %}
             },
-            (event_at, event_type <> 'delivered', event_id)
+            event_order
         ) filter (
-            event_type in ('delivered', 'bounced', 'expired', 'dropped', 'out_of_band_bounce')
+            event_type in ('bounced', 'expired', 'dropped', 'out_of_band_bounce')
             -- a notice says again, later, what the log had said
             and not is_notice
-        ) as final_event,
+        ) as last_refusal,
         max_by(
             {
-                'event_id': event_id,
-                'event_at': event_at,
-                'text_id': text_id,
-                'reason': reason,
-                'bounce_class': bounce_class,
-                'response_text': response_text
+                {%- for column in said %}
+                '{{ column }}': {{ column }}{{ ',' if not loop.last }}
+                {%- endfor %}
             },
-            (event_at, event_id)
+            event_order
         ) filter (event_type = 'deferred') as last_deferral
     from events
     group by message_recipient_id
@@ -153,6 +149,10 @@ summarised as (
 with_rules as (
     select
         summarised.*,
+        -- the last final event decides; at the same instant a refusal outweighs an acceptance
+        coalesce(
+            summarised.last_refusal.event_at >= summarised.last_delivered_at, summarised.last_refusal is not null
+        ) as is_refused,
         progress.data_through_at,
         coalesce(of_both.rule, of_source.rule, of_campaign.rule, of_all.rule) as rule
     from summarised
@@ -176,7 +176,7 @@ judged as (
         end as growth_factor,
         case
             -- whoever complains has got it
-            when final_event is not null or has_complaint then null
+            when is_refused or last_delivered_at is not null or has_complaint then null
             when attempt_count > rule.retry_count then 'retries_used_up'
             when first_event_at + rule.lifetime_hours * interval 1 hour > data_through_at then null
             when has_deferral then 'lifetime_passed'
@@ -190,26 +190,20 @@ decided as (
     select
         *,
         case
-            when final_event.event_type = 'delivered' or (final_event is null and has_complaint) then 'delivered'
-            when final_event is not null or time_cause is not null then 'undelivered'
+            when not is_refused and (last_delivered_at is not null or has_complaint) then 'delivered'
+            when is_refused or time_cause is not null then 'undelivered'
             else 'in_flight'
         end as outcome,
         case
-            when final_event.event_type in ('bounced', 'out_of_band_bounce') and final_event.bounce_class = 'hard'
+            when not is_refused then time_cause
+            when last_refusal.event_type in ('bounced', 'out_of_band_bounce') and last_refusal.bounce_class = 'hard'
                 then 'hard_bounce'
             -- the sender's software gave up on a reply that asked it to try again
-            when final_event.event_type in ('bounced', 'out_of_band_bounce', 'expired') then 'expired'
-            when final_event.event_type = 'dropped' then 'dropped'
-            else time_cause
+            when last_refusal.event_type in ('bounced', 'out_of_band_bounce', 'expired') then 'expired'
+            when last_refusal.event_type = 'dropped' then 'dropped'
         end as cause,
         -- all that is said of it comes from one event
-        {%- set said = ['event_id', 'event_at', 'text_id', 'reason', 'bounce_class', 'response_text'] %}
-        {
-            {%- for column in said %}
-            '{{ column }}': case when final_event is null then last_deferral.{{ column }} else final_event.{{ column }} end
-            {{- ',' if not loop.last }}
-            {%- endfor %}
-        } as deciding_event
+        case when is_refused then last_refusal else last_deferral end as deciding_event
     from judged
 )
 

@@ -8,7 +8,7 @@ with touched_dates as (
 ),
 
 {% if is_rebuilt() -%}
-events as (
+events as not materialized (
     select * from {{ ref('fct_delivery_events') }}
 ),
 {%- else -%}

@@ -91,7 +91,7 @@
     {%- endset -%}
     {%- do searches.append(search) -%}
 {%- endfor -%}
-with checked as (
+with checked as {{ 'not materialized' if chosen == 'true' else '' }} (
     select * from {{ model }}
     where {{ chosen }}
 ),
