@@ -42,6 +42,7 @@ from steps import STEPS, time_steps
 
 from flows import landing
 from flows.build import build
+from flows.dbt_process import end_dbt
 from flows.generate import generate
 from flows.landing.source import COMMON_COLUMNS
 from flows.publish import publish
@@ -150,6 +151,7 @@ def run_only(name: str, *arguments: str) -> None:
         else:
             found = ON_HOME[name](settings) or {}
     seconds = time.perf_counter() - started
+    end_dbt()
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(json.dumps({"seconds": seconds, "peak_mib": max(usage.ru_maxrss for usage in usages) / 1024, **found}))
 

@@ -1,21 +1,16 @@
 """Build and test the warehouse: show dbt the batch, run it once, and keep in mind what a finished build took in."""
 
 import json
-import os
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from flows import landing, progress, rules
 from flows.batch import find_kept, show_batch, show_retained
-from flows.dbt_child import PROGRESS_NAME
+from flows.dbt_process import LOG_NAME, warm_dbt
 from flows.dbt_project import find_project_directory
 from flows.erasure.late import erase_late
 from flows.failpoints import failpoint
@@ -43,9 +38,6 @@ SAMPLE_ROWS = 10
 
 WHOLE_TEST_DAYS = 7
 """So often data tests look at all rows; in between at those that the build can have changed, where that is exact."""
-
-LOOK_SECONDS = 0.25
-"""How often it is looked how far dbt is."""
 
 
 class BuildFailed(ActionableError):  # noqa: N818 (reads as the event it is)
@@ -136,6 +128,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
             batch = [load for load in find_kept(settings, retained) if load.file_digest not in finished]
         if not batch and built_with == versions and not full_refresh and not begun_with and not test_whole:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started, notes)
+        warm_dbt()
         tested_at = read_tested_whole(connection)
         is_due = tested_at is None or datetime.now(UTC).replace(tzinfo=None) - tested_at >= timedelta(WHOLE_TEST_DAYS)
         is_tested_whole = full_refresh or test_whole or is_due
@@ -168,7 +161,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         if full_refresh:
             connection.execute("drop schema if exists marts.marts cascade")  # of a model that is no more, too
     failpoint("build.batch_shown")
-    results = _run_dbt(settings, versions, full_refresh=full_refresh)
+    results = _run_dbt(settings, versions, full_refresh=full_refresh, has_seeds=is_continued)
     failpoint("build.dbt_ended")
     failures = [result for result in results if result["status"] in {"error", "fail", "runtime error"}]
     if failures:
@@ -202,72 +195,43 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
     )
 
 
-def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool) -> list[dict[str, Any]]:
+def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, has_seeds: bool) -> list[dict[str, Any]]:
     """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results."""
-    target = settings.state / "dbt"
-    target.mkdir(parents=True, exist_ok=True)
-    results_file = target / "results.json"
-    for old in (results_file, results_file.with_name(PROGRESS_NAME)):
-        old.unlink(missing_ok=True)
-    project = find_project_directory()
     variables = {
         **settings.suppression_variables,
         "rule_set_version": versions.rule_set,
         **read_sources(settings).variables,
         # what dbt parsed holds whole paths of seeds: with this, another installation that takes a home over parses anew
-        "project_directory": str(project),
+        "project_directory": str(find_project_directory()),
     }
-    log = target / "dbt.log"
-    command = [
-        sys.executable, "-m", "flows.dbt_child", str(results_file), str(log), "build",
-        "--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target),
-        "--no-write-json", "--log-level", "none", "--log-level-file", "none", "--log-path", str(target),
-        "--exclude-resource-type", "unit_test", "--vars", json.dumps(variables),
-    ]  # fmt: skip
+    # where the tables are as the last build left them, seeds are too: where one has moved, everything is built anew
+    left_out = ["unit_test", "seed"] if has_seeds else ["unit_test"]
+    arguments = ["build", "--exclude-resource-type", *left_out, "--vars", json.dumps(variables)]
     if full_refresh:
-        command.append("--full-refresh")
-    environment = {
-        **os.environ,
-        "BOUNCEHOUSE_WORK_DATABASE": str(settings.work_database),
-        "BOUNCEHOUSE_MEMORY_LIMIT": settings.memory_limit,
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    said = target / "said.txt"
-    with (
-        said.open("wb") as output,
-        # its standard input stays open as long as we live: see flows/child.py
-        subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
-        ) as process,
-    ):
-        exit_code = _follow(process, results_file.with_name(PROGRESS_NAME))
-    action = f"see {log}, or run again with --verbose; nothing was published"
-    output_text = said.read_text(errors="replace")
-    if exit_code < 0:
-        raise BuildFailed(
-            f"dbt was ended by signal {-exit_code}, as happens where memory is short", f"run again; {action}"
-        )
-    if exit_code != 0 or not results_file.exists():
-        last_words = mask_addresses(" ".join(output_text.split()[-80:]))
-        raise BuildFailed(f"dbt ended with exit code {exit_code}: {last_words}", action, output_text)
-    found = json.loads(results_file.read_text(encoding="utf-8"))
-    if found["error"]:
-        raise BuildFailed(f"dbt did not run: {mask_addresses(found['error'])}", action, output_text)
-    results: list[dict[str, Any]] = found["results"]
-    return results
-
-
-def _follow(process: "subprocess.Popen[bytes]", noted: Path) -> int:
-    """Wait for dbt, and tell of the nodes that it has come through; gives its exit code."""
+        arguments.append("--full-refresh")
+    target = settings.state / "dbt"
     with progress.follow("Building", "steps"):
-        while True:
-            try:
-                return process.wait(timeout=LOOK_SECONDS)
-            except subprocess.TimeoutExpired:
-                with suppress(OSError, ValueError):
-                    done, total = noted.read_text(encoding="ascii").split()
-                    progress.set_done(int(done), int(total))
+        done = warm_dbt().run(
+            arguments,
+            target=target,
+            environment={
+                "BOUNCEHOUSE_WORK_DATABASE": str(settings.work_database),
+                "BOUNCEHOUSE_MEMORY_LIMIT": settings.memory_limit,
+            },
+            on_progress=progress.set_done,
+        )
+    action = f"see {target / LOG_NAME}, or run again with --verbose; nothing was published"
+    if done.exit_code < 0:
+        raise BuildFailed(
+            f"dbt was ended by signal {-done.exit_code}, as happens where memory is short", f"run again; {action}"
+        )
+    if done.exit_code != 0 or not done.found:
+        last_words = mask_addresses(" ".join(done.said.split()[-80:]))
+        raise BuildFailed(f"dbt ended with exit code {done.exit_code}: {last_words}", action, done.said)
+    if done.found["error"]:
+        raise BuildFailed(f"dbt did not run: {mask_addresses(done.found['error'])}", action, done.said)
+    results: list[dict[str, Any]] = done.found["results"]
+    return results
 
 
 def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> BuildFailed:
@@ -284,7 +248,7 @@ def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> Bu
     return BuildFailed(
         f"{len(failures)} of the build's models and tests failed; nothing was published: {', '.join(names)}",
         "what was published before stays; put it right and run again, with --verbose for sample rows;"
-        f" {settings.state / 'dbt' / 'dbt.log'} has the whole story",
+        f" {settings.state / 'dbt' / LOG_NAME} has the whole story",
         "\n".join(parts),
     )
 

@@ -85,6 +85,7 @@ def run(
     verbose: Annotated[bool, typer.Option(help="Show Prefect's log lines, and whole tracebacks.")] = False,
 ) -> None:
     """Land what is new in the inbox, build, test, publish and export; end with the bounces report."""
+    from flows.dbt_process import warm_dbt
     from flows.lock import check_lock, find_active_run
     from flows.prefect_server import set_environment, use_server
     from flows.progress import show_progress
@@ -101,6 +102,7 @@ def run(
         _print_run(settings, result)
         return
     set_environment(settings, verbose=verbose)
+    warm_dbt()  # while Prefect starts
     try:
         with use_server(settings):
             from flows.daily import daily

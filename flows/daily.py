@@ -24,6 +24,7 @@ from pydantic import Field
 
 from flows import progress, retention
 from flows.build import BuildResult, build
+from flows.dbt_process import warm_dbt
 from flows.exports.declared import FILE_NAME, read_own
 from flows.exports.exporting import export_all
 from flows.landing import (
@@ -165,6 +166,8 @@ def daily(
     with hold_lock(settings, wait=wait):
         with step("look into the inbox"):
             arrivals = look_into_inbox(settings)
+        if arrivals.files:
+            warm_dbt()  # while they are landed
         with step(f"read {FILE_NAME}"):
             read_own(settings)
         with step("land"), progress.follow("Landing", "bytes", sum(each.file_bytes for each in arrivals.files)):

@@ -1,4 +1,4 @@
-"""dbt in a process of its own, which `flows/build.py` starts: `python -m flows.dbt_child RESULTS LOG ARGUMENT…`.
+"""dbt in a process of its own, which `flows/dbt_process.py` starts: it imports dbt, and runs it in forks of itself.
 
 By dbt's programmatic interface, because what dbt itself writes of a build of many small steps (its log, its manifest,
 twice, and its run results) is a good part of what the build costs: only what the job needs is written down.
@@ -6,24 +6,98 @@ twice, and its run results) is a good part of what the build costs: only what th
 
 import gc
 import json
+import os
 import signal
 import sys
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import IO, Any, NoReturn
+
+from dbt.artifacts.schemas.run import RunExecutionResult
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+from dbt_common.events.base_types import BaseEvent, EventLevel
+from dbt_common.events.event_manager import EventManager
+from dbt_common.events.event_manager_client import ctx_set_event_manager
 
 from flows.child import end_with_parent
+from flows.dbt_process import LOG_NAME, PROGRESS_NAME, RESULTS_NAME, SAID_NAME
 from flows.exports.exposures import find_version
 
 LOGGED_LEVELS = ("info", "warn", "error")
 
-
-PROGRESS_NAME = "progress"
-"""Beside the results, while dbt runs: how many nodes are through, and how many there are."""
+PROGRESS_EVENTS = ("ConcurrencyLine", "NodeFinished")
 
 
-def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
+def serve(answers: int) -> None:
+    """Run dbt for each line of standard input, in a fork, and answer with a line: its exit code, negative for a signal.
+
+    It has one thread when it forks: what starts others when it is imported (DuckDB, Arrow) is left to the forks.
+    """
+    # an interrupt from the keyboard is for whoever started us: when that ends, so do we
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # what is imported stays until the end: no use in looking through it again and again
+    gc.collect()
+    gc.freeze()
+    for line in iter(sys.stdin.buffer.readline, b""):
+        ours, theirs = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(theirs)
+            # `answers` stays open: that it is closed tells whoever waits that nothing runs any more
+            _run_request(json.loads(line), ours)
+        os.close(ours)
+        _, status = os.waitpid(pid, 0)
+        os.close(theirs)
+        os.write(answers, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+def _run_request(request: dict[str, Any], pipe: int) -> NoReturn:
+    """Be the fork for one request, and end with it."""
+    exit_code = 1
+    try:
+        target = Path(request["target"])
+        said = os.open(target / SAID_NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # nothing is to be tidied up: what dbt had not committed is not there
+        end_with_parent(signal.SIGKILL)
+        end_with_parent(signal.SIGKILL, pipe)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(request["directory"])
+        main(target, request["arguments"])
+        exit_code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+
+class HeardEvents(EventManager):
+    """dbt's events, of which only those become messages that somebody hears: to make them costs a tenth of a build."""
+
+    def fire_event(
+        self,
+        e: BaseEvent,
+        level: EventLevel | None = None,
+        node: Any = None,
+        force_warn_or_error_handling: bool = False,
+    ) -> None:
+        """Pass on what is logged, or tells how far dbt is."""
+        is_heard = (level or e.level_tag()) not in (EventLevel.DEBUG, EventLevel.TEST) or type(
+            e
+        ).__name__ in PROGRESS_EVENTS
+        if is_heard or force_warn_or_error_handling:
+            super().fire_event(e, level, node, force_warn_or_error_handling)
+
+
+def main(target: Path, arguments: list[str]) -> None:
     """Run dbt with the arguments; write its log, and last, whole or not at all, its results as JSON.
 
     An object of `error`, null unless dbt gave up as a whole, and `results`: of each node `kind`, `name` (of a table's
@@ -32,9 +106,6 @@ def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     tells of which files (flows/exports/exposures.py); of a `parse` there is nothing else.
     """
     from dbt.adapters.duckdb.credentials import DuckDBCredentials
-    from dbt.artifacts.schemas.run import RunExecutionResult
-    from dbt.cli.main import dbtRunner
-    from dbt.contracts.graph.manifest import Manifest
 
     # No model asks where the databases lie: what dbt parsed for one home serves another.
     connection_keys: Any = DuckDBCredentials._connection_keys
@@ -43,13 +114,11 @@ def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
         "_connection_keys",
         lambda self: [key for key in connection_keys(self) if key not in ("path", "attach")],
     )
-    # what is imported stays until the end: no use in looking through it again and again
-    gc.collect()
-    gc.freeze()
+    ctx_set_event_manager(HeardEvents())
     version = find_version()
-    with log_path.open("w", encoding="utf-8") as log:
+    with (target / LOG_NAME).open("w", encoding="utf-8", buffering=1) as log:  # a kill loses no line
         lock = Lock()
-        callbacks: list[Any] = [partial(_log, log, lock), Progress(results_path.with_name(PROGRESS_NAME), lock).hear]
+        callbacks: list[Any] = [partial(_log, log, lock), Progress(target / PROGRESS_NAME, lock).hear]
         outcome = dbtRunner(callbacks=callbacks).invoke(arguments)
     found: dict[str, Any] = {"error": str(outcome.exception) if outcome.exception else None, "results": []}
     if isinstance(outcome.result, RunExecutionResult):
@@ -60,9 +129,9 @@ def main(results_path: Path, log_path: Path, arguments: list[str]) -> None:
     if outcome.result is not None:
         found["exposures_version"] = version
         found["exposures"] = [_describe_exposure(node) for node in nodes if node.resource_type == "exposure"]
-    written = results_path.with_name(results_path.name + ".new")
+    written = target / f"{RESULTS_NAME}.new"
     written.write_text(json.dumps(found), encoding="utf-8")
-    written.replace(results_path)
+    written.replace(target / RESULTS_NAME)
 
 
 class Progress:
@@ -73,7 +142,7 @@ class Progress:
 
     def hear(self, event: Any) -> None:
         """Count the nodes that are through, by dbt's events."""
-        if event.info.name not in ("ConcurrencyLine", "NodeFinished"):
+        if event.info.name not in PROGRESS_EVENTS:
             return
         with self.lock:
             if event.info.name == "ConcurrencyLine":
@@ -121,6 +190,4 @@ def _describe_exposure(node: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # nothing is to be tidied up: what dbt had not committed is not there
-    end_with_parent(signal.SIGKILL)
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    serve(int(sys.argv[1]))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from published_database import Bounce, NonDelivery, make_published
 from terminal import COMMAND, ROOT, watch
 
-from flows import build, progress
-from flows.dbt_child import PROGRESS_NAME
+from flows import progress
+from flows.dbt_process import PROGRESS_NAME
 from flows.drawing import draw_bar, draw_spark, spread_days
 from flows.report_cli import COLUMN_WIDTHS, choose_columns
 
@@ -166,18 +166,6 @@ def test_a_short_run_prints_no_line(capsys):
     with progress.show_progress(), progress.follow("Building", "steps", 5):
         progress.advance(5)
     assert capsys.readouterr().out == ""
-
-
-def test_what_dbt_notes_is_told_until_it_ends(tmp_path, monkeypatch):
-    noted = tmp_path / PROGRESS_NAME
-    told = []
-    monkeypatch.setattr(progress, "set_done", lambda done, total: told.append((done, total)))
-    child = "import sys, time; from pathlib import Path; path = Path(sys.argv[1])\n"
-    child += "for text in ('', '1 3', '1', '2 3'):\n    path.write_text(text); time.sleep(0.6)\nsys.exit(5)"
-    process = subprocess.Popen([sys.executable, "-c", child, noted])
-    assert build._follow(process, noted) == 5
-    assert set(told) == {(1, 3), (2, 3)}
-    assert told == sorted(told)
 
 
 @pytest.mark.xdist_group("warehouse")

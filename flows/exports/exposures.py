@@ -6,18 +6,16 @@ nothing was built here, dbt is asked to parse the project, and nothing else.
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from flows.dbt_process import LOG_NAME, RESULTS_NAME, warm_dbt
 from flows.dbt_project import find_project_directory
 from flows.problems import ActionableError, mask_addresses
 from flows.settings import Settings
 
-BUILT = Path("dbt") / "results.json"
-PARSED = Path("dbt") / "exposures" / "results.json"
+BUILT = Path("dbt") / RESULTS_NAME
+PARSED = Path("dbt") / "exposures" / RESULTS_NAME
 """In `state/`: what dbt's process wrote when it built, and when it only parsed."""
 
 
@@ -57,26 +55,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def parse_project(settings: Settings) -> dict[str, Any]:
     """Have dbt parse the project, beside what builds keep of it: their variables are others."""
-    results = settings.state / PARSED
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.unlink(missing_ok=True)
-    project, target = find_project_directory(), results.parent
-    command = [
-        sys.executable, "-m", "flows.dbt_child", str(results), str(target / "dbt.log"), "parse",
-        "--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target),
-        "--no-write-json", "--log-level", "none", "--log-level-file", "none", "--log-path", str(target),
-    ]  # fmt: skip
-    environment = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DO_NOT_TRACK": "1"}
-    # its standard input stays open as long as we live: see flows/child.py
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        said = process.stdout.read() if process.stdout else b""
-    found = _read(results)
-    if "exposures" not in found:
-        words = found.get("error") or " ".join(said.decode(errors="replace").split()[-80:])
+    target = (settings.state / PARSED).parent
+    done = warm_dbt().run(["parse"], target=target)
+    if "exposures" not in done.found:
+        words = done.found.get("error") or " ".join(done.said.split()[-80:])
         raise ActionableError(
-            f"dbt cannot read the exposures of {project}: {mask_addresses(str(words))}",
-            f"put right what it names; {target / 'dbt.log'} has the whole story",
+            f"dbt cannot read the exposures of {find_project_directory()}: {mask_addresses(str(words))}",
+            f"put right what it names; {target / LOG_NAME} has the whole story",
         )
-    return found
+    return done.found

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import build, landing, publish, status, work, work_state
+from flows import build, dbt_process, landing, publish, status, work, work_state
 from flows.exports.exporting import export_all
 from flows.landing import LandingDamagedError
 from flows.problems import ActionableError
@@ -443,7 +443,8 @@ def test_a_home_that_another_installation_takes_over(tmp_path, monkeypatch):
     for name in ("macros", "models", "seeds", "tests/dbt"):
         shutil.copytree(here / name, there / name)
     with monkeypatch.context() as moved:
-        moved.setattr(build, "find_project_directory", lambda: there)
+        for module in (build, dbt_process):
+            moved.setattr(module, "find_project_directory", lambda: there)
         assert build.build(settings, full_refresh=True).is_built
     shutil.rmtree(there)
     assert build.build(settings, full_refresh=True).is_built
