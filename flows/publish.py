@@ -24,6 +24,7 @@ from flows.pair import STORAGE_VERSION
 from flows.problems import ActionableError
 from flows.settings import Settings
 from flows.sql import quote, text
+from flows.stamps import stamp_of
 from flows.work import WorkDamagedError, is_damage, open_work, set_aside
 from flows.work_state import find_build_id
 
@@ -62,9 +63,8 @@ def published_build_id(settings: Settings) -> str | None:
     None where nothing is published, or what is there is not the file as it was published: cut, written over or changed
     by a client. Does not open it where a note tells, as a client that may write locks out all others.
     """
-    try:
-        stamp = _stamp(settings.published_database)
-    except FileNotFoundError:
+    stamp = stamp_of(settings.published_database)
+    if stamp is None:
         return None
     if _wal(settings.published_database).exists():
         return None
@@ -88,11 +88,6 @@ def _remove(database: Path) -> None:
 
 def _wal(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
-
-
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def publish(settings: Settings) -> Path:
@@ -134,7 +129,7 @@ def publish(settings: Settings) -> Path:
     sync(target.parent)
     settings.state.mkdir(parents=True, exist_ok=True)
     note = settings.state / f"{NOTE_NAME}.tmp"
-    note.write_text(json.dumps({"build_id": build_id, "stamp": _stamp(target)}))
+    note.write_text(json.dumps({"build_id": build_id, "stamp": stamp_of(target)}))
     note.replace(settings.state / NOTE_NAME)
     return target
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows import retention
 from flows.build import BuildResult, is_up_to_date
-from flows.exports.exporting import export_all
+from flows.exports.written import find_written
 from flows.landing import Load, Unreadable, find_arrivals
 from flows.lock import hold_lock
 from flows.publish import published_build_id
@@ -27,7 +27,7 @@ class RunResult:
 
 
 def run_without_news(settings: Settings, *, wait: bool = False) -> RunResult | None:
-    """Where nothing is new, nor begun, nor damaged: write the exports again and give the result of such a run.
+    """Where nothing is new, nor begun, nor damaged: see to the exports and give the result of such a run.
 
     None where there is anything to do or to tell of, and where anything goes wrong: that is for the flow. One run at a
     time, as there.
@@ -42,7 +42,11 @@ def run_without_news(settings: Settings, *, wait: bool = False) -> RunResult | N
                 return None
             if published_build_id(settings) != find_build_id(settings):
                 return None
-            exports = export_all(settings)
+            exports = find_written(settings)
+            if exports is None:
+                from flows.exports.exporting import export_all
+
+                exports = export_all(settings)
         except Exception:
             return None
     nothing = BuildResult(

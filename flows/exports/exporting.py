@@ -21,6 +21,7 @@ from flows.exports.declared import Declared, find_period, read_declared
 from flows.exports.files import finish_file, replace_file, stage_files, swap_in
 from flows.exports.manifest import Entries, describe_file, read_entries, write_manifest
 from flows.exports.publication import describe_publication
+from flows.exports.written import remember_written
 from flows.failpoints import failpoint
 from flows.page import write_page
 from flows.problems import CannotWriteError
@@ -69,7 +70,9 @@ def export_all(settings: Settings) -> list[Path]:
     dropped_before = find_cutoff(settings.retention_days).date() if settings.retention_days else None
     keep_copies(settings, days, entries, publication, newest, dropped_before)
     copy_to_destinations(settings, declared, set(entries), mode)
-    return [*(settings.exports / name for name in entries), manifest]
+    paths = [*(settings.exports / name for name in entries), manifest]
+    remember_written(settings, declared, paths)
+    return paths
 
 
 def plan_files(settings: Settings, database: Path, declared: Declared) -> Iterator[Planned]:

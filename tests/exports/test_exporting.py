@@ -22,6 +22,7 @@ from flows.exports import dated, exporting
 from flows.exports.contents import Export, write_export
 from flows.exports.exporting import export_all
 from flows.exports.files import replace_file
+from flows.exports.written import NOTE_NAME, find_written
 from flows.failpoints import VARIABLE
 from flows.problems import ActionableError, CannotWriteError
 from flows.settings import Settings
@@ -292,6 +293,30 @@ def test_destinations_get_the_file_too(home, tmp_path):
     declare(home, OWN.format(folder=tmp_path / "elsewhere"))
     export_all(home)
     assert read_files(tmp_path / "elsewhere") == {"spring.csv": (home.exports / "spring.csv").read_bytes()}
+
+
+def test_what_is_written_stays_until_something_differs(home, tmp_path):
+    declare(home, OWN.format(folder=tmp_path / "elsewhere"))
+    assert find_written(home) is None
+    paths = export_all(home)
+    assert find_written(home) == paths
+    differing = [
+        (home.exports / "bounces.html").unlink,
+        lambda: (home.exports / "suppression_list.csv").write_bytes(b"cut"),
+        (home.exports / "dated" / DAY / "bounces.xlsx").unlink,
+        (home.exports / "manifest.json").touch,
+        (tmp_path / "elsewhere" / "spring.csv").unlink,
+        home.published_database.touch,
+        lambda: declare(home, OWN.format(folder=tmp_path / "nowhere")),
+    ]
+    for change in differing:
+        change()
+        assert find_written(home) is None
+        assert export_all(home) == paths
+        assert find_written(home) == paths
+    assert find_written(home.model_copy(update={"report_days": home.report_days + 1})) is None
+    (home.state / NOTE_NAME).write_text("[]")
+    assert find_written(home) is None
 
 
 def test_a_destination_that_takes_nothing_is_told_when_all_else_is_done(home, tmp_path):
