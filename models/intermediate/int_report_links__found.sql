@@ -1,79 +1,121 @@
 -- Reports that came apart from the log of the message they speak of (a bounce mailbox, a feedback loop), and that message
--- where it is known.
--- Small, so it is made anew by every build: a message may be logged after the report that speaks of it.
+-- where it is known. A message may be logged after the report that speaks of it. So where this build carries on from the
+-- last one, a report that was known is held against the touched messages, too; all messages are looked through for new
+-- reports, and for those whose message was itself touched.
+-- depends_on: {{ ref('int_logged_days__touched') }}
+-- depends_on: {{ ref('int_message_groups__touched') }}
 -- depends_on: {{ ref('int_report_links__before') }}
 
 {#- not by a step of its own: the engine would write all of it down, as it is read more than once #}
 {%- set events = ref('fct_delivery_events') %}
+{%- set touched = ref('int_message_groups__touched') %}
+{%- set is_carried_on = is_continued() %}
 
+{#- what is kept of a report, and of the message that it is linked to, for the next build #}
+{%- set report_columns = [
+    'event_id', 'report_source_name', 'report_source_file', 'report_date', 'report_at', 'report_event_type',
+    'report_message_group_id', 'report_recipient', 'report_message_id', 'report_envelope_sender',
+] %}
+{%- set link_columns = [
+    'source_name', 'message_group_id', 'message_recipient_id', 'message_id', 'envelope_sender', 'from_domain', 'campaign_id',
+    'sending_ip', 'first_event_at', 'has_failed', 'linked_by',
+] %}
+
+{#- `noqa`: the linter reads one side of these conditions only #}
+with {% if is_carried_on -%}
+touched_events as (  -- noqa: ST03
+    select * from {{ events }}
+    where
+        event_date in (select event_date from {{ ref('int_logged_days__touched') }})
+        and message_group_id in (select message_group_id from {{ touched }})
+),
+
+-- those whose own group was touched are found again
+known as (  -- noqa: ST03
+    select
+        *,
+        coalesce(message_group_id in (select message_group_id from {{ touched }}), false) as is_link_touched
+    from {{ ref('int_report_links__before') }}
+    where report_message_group_id not in (select message_group_id from {{ touched }})
+),
+
+{% endif -%}
 -- a report that stands with the message's other events needs no link
-with reports as (
+reports as (
+    {%- if is_carried_on %}
+    select * from touched_events
+    where event_type in ('out_of_band_bounce', 'complaint') or source_name = 'dsn'
+    {%- else %}
     select * from {{ events }}
     where event_type in ('out_of_band_bounce', 'complaint')
     -- not `or`: of each of these the engine reads one column first, and the others only where it finds something
     union all
     select * from {{ events }}
     where source_name = 'dsn' and event_type not in ('out_of_band_bounce', 'complaint')
+    {%- endif %}
 ),
 
 -- few columns: most reports of most sources stand with their message
 logged_recipients as (
-    select distinct message_recipient_id from {{ events }}
+    select distinct message_recipient_id from {{ 'touched_events' if is_carried_on else events }}
     where
         event_type not in ('out_of_band_bounce', 'complaint')
         and source_name <> 'dsn'
         and message_recipient_id in (select message_recipient_id from reports)
 ),
 
-apart as (
-    select * from reports
+searched as (
+    select
+        event_id,
+        source_name as report_source_name,
+        source_file as report_source_file,
+        event_date as report_date,
+        event_at as report_at,
+        event_type as report_event_type,
+        message_group_id as report_message_group_id,
+        recipient as report_recipient,
+        message_id as report_message_id,
+        envelope_sender as report_envelope_sender
+    from reports
     where message_recipient_id not in (select message_recipient_id from logged_recipients)
-),
-
-reported_recipients as (
-    select distinct recipient from apart
+    {%- if is_carried_on %}
+    union all
+    select {{ report_columns | join(', ') }} from known
+    where is_link_touched
+    {%- endif %}
 ),
 
 messages as (
-    select
-        message_recipient_id,
-        message_group_id,
-        source_name,
-        message_id,
-        recipient,
-        min(envelope_sender) as envelope_sender,
-        min(from_domain) as from_domain,
-        min(campaign_id) as campaign_id,
-        max_by(sending_ip, (event_at, event_id)) as sending_ip,
-        min(event_at) as first_event_at,
-        bool_or(event_type not in ('out_of_band_bounce', 'complaint') and source_name <> 'dsn') as is_logged,
-        bool_or(event_type in ('bounced', 'expired') and source_name <> 'dsn') as has_failed
-    from {{ events }}
-    where recipient in (select recipient from reported_recipients)
-    group by all
+    {{ reported_messages(events, 'searched') }}
+),
+
+{% if is_carried_on -%}
+compared as (
+    select * from known
+    where not is_link_touched
+),
+
+touched_messages as (
+    {{ reported_messages('touched_events', 'compared') }}
+),
+
+{% endif -%}
+apart as (
+    select * from searched
+    {%- if is_carried_on %}
+    union all
+    select {{ report_columns | join(', ') }} from compared
+    {%- endif %}
 ),
 
 candidates as (
-    select
-        apart.event_id,
-        messages.* exclude (recipient, is_logged),
-        case
-            when {{ message_key('apart.message_id') }} = {{ message_key('messages.message_id') }} then 'message_id'
-            {%- for pattern in var('verp_patterns', []) %}
-            when
-                {{ regex_group('apart.envelope_sender', pattern | replace("'", "''")) }}
-                = {{ message_key('messages.message_id') }}
-                then 'verp'
-            {%- endfor %}
-            when apart.envelope_sender = messages.envelope_sender then 'return_path'
-        end as linked_by
-    from apart
-    inner join messages
-        on
-            apart.recipient = messages.recipient
-            and messages.is_logged
-            -- reports carry whole seconds, and clocks differ
-            and messages.first_event_at <= apart.event_at + interval 5 minute
+    {{ possible_links('messages', 'searched') }}
+    {%- if is_carried_on %}
+    union all by name
+    {{ possible_links('touched_messages', 'compared') }}
+    union all by name
+    select event_id, {{ link_columns | join(', ') }} from compared
+    {%- endif %}
 ),
 
 best as (
@@ -87,21 +129,13 @@ best as (
 )
 
 select
-    apart.event_id,
-    apart.source_name as report_source_name,
-    apart.source_file as report_source_file,
-    apart.event_date as report_date,
-    apart.message_group_id as report_message_group_id,
-    best.linked_by,
-    best.source_name,
-    best.message_group_id,
-    best.message_recipient_id,
-    best.message_id,
-    best.envelope_sender,
-    best.from_domain,
-    best.campaign_id,
-    best.sending_ip,
+    {%- for column in report_columns %}
+    apart.{{ column }},
+    {%- endfor %}
+    {%- for column in link_columns %}
+    best.{{ column }},
+    {%- endfor %}
     -- the sender's own MTA writes a report too when it gives up: a notice of a refusal that its log has counted
-    coalesce(best.has_failed and apart.event_type = 'out_of_band_bounce', false) as is_notice
+    coalesce(best.has_failed and apart.report_event_type = 'out_of_band_bounce', false) as is_notice
 from apart
 left join best on apart.event_id = best.event_id

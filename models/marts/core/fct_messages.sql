@@ -5,13 +5,15 @@
     spread_by='message_recipient_id',
 ) }}
 
+{%- set is_open = "outcome = 'in_flight'" ~ ('' if is_continued() else ' or has_linked_report') %}
+
 with open_groups as (
     select message_group_id from {{ ref('int_message_groups__judged') }}
     {% if is_incremental() %}
     -- time alone can end these
     union
     select message_group_id from {{ this }}
-    where outcome = 'in_flight'{% if not is_continued() %} or has_linked_report{% endif %}
+    where {{ is_open }}
     {% endif %}
 ),
 
@@ -33,10 +35,22 @@ read_groups as (
     where message_group_id in (select message_group_id from open_groups)
 ),
 
--- found by two columns: on all other days nothing else has to be read
+-- on all other days nothing has to be read
 read_days as (
-    select distinct event_date from {{ ref('fct_delivery_events') }}
-    where message_group_id in (select message_group_id from read_groups)
+    select event_date from {{ ref('int_judged_days__touched') }}
+    union
+    select report_date as event_date from links
+    where message_group_id in (select message_group_id from open_groups)
+    {% if is_incremental() %}
+    union
+    select cast(unnest(generate_series(first_event_date, last_event_at, interval 1 day)) as date) as event_date
+    from {{ this }}
+    where
+        message_group_id in (
+            select message_group_id from {{ this }}
+            where {{ is_open }}
+        )
+    {% endif %}
 ),
 
 logged_events as (
