@@ -39,10 +39,12 @@ def draw_history(seconds: Any, memory: Any, history: list[dict[str, Any]]) -> No
     seconds.stackplot(
         days, *([each["day"]["seconds"][step] for each in history] for step in STEPS), labels=STEPS, alpha=0.8
     )
-    for name, label in LATE.items():
-        seconds.plot(days, [sum(each[name]["seconds"].values()) for each in history], marker="o", label=label)
     for name, label in {"first": "all at once", "day": "one more day", **LATE}.items():
-        memory.plot(days, [max(each[name]["peak_mib"].values()) / 1024 for each in history], marker="o", label=label)
+        measured = [each for each in history if name in each]
+        points = [each["days"] for each in measured]
+        if name in LATE:
+            seconds.plot(points, [sum(each[name]["seconds"].values()) for each in measured], marker="o", label=label)
+        memory.plot(points, [max(each[name]["peak_mib"].values()) / 1024 for each in measured], marker="o", label=label)
     seconds.set(title="One more day")
     memory.set(xlabel="days that the home has")
 
