@@ -128,7 +128,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
             batch = [load for load in find_kept(settings, retained) if load.file_digest not in finished]
         if not batch and built_with == versions and not full_refresh and not begun_with and not test_whole:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started, notes)
-        warm_dbt()
+        warm_dbt()  # while the batch is made ready
         tested_at = read_tested_whole(connection)
         is_due = tested_at is None or datetime.now(UTC).replace(tzinfo=None) - tested_at >= timedelta(WHOLE_TEST_DAYS)
         is_tested_whole = full_refresh or test_whole or is_due

@@ -90,10 +90,8 @@ class HeardEvents(EventManager):
         force_warn_or_error_handling: bool = False,
     ) -> None:
         """Pass on what is logged, or tells how far dbt is."""
-        is_heard = (level or e.level_tag()) not in (EventLevel.DEBUG, EventLevel.TEST) or type(
-            e
-        ).__name__ in PROGRESS_EVENTS
-        if is_heard or force_warn_or_error_handling:
+        is_logged = (level or e.level_tag()).value in LOGGED_LEVELS
+        if is_logged or type(e).__name__ in PROGRESS_EVENTS or force_warn_or_error_handling:
             super().fire_event(e, level, node, force_warn_or_error_handling)
 
 

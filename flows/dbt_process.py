@@ -90,7 +90,7 @@ class DbtProcess:
         with self.lock:
             exit_code = self._ask(request, partial(_tell_progress, target, on_progress) if on_progress else None)
         said = target / SAID_NAME if (target / SAID_NAME).exists() else None
-        return DbtRun(exit_code, said.read_text(errors="replace") if said else self._read_said(), _read(target))
+        return DbtRun(exit_code, said.read_text(errors="replace") if said else self._read_said(), read_results(target))
 
     def _ask(self, request: dict[str, Any], look: Callable[[], object] | None) -> int:
         assert self.process.stdin
@@ -128,7 +128,8 @@ def _tell_progress(target: Path, on_progress: Callable[[int, int], object]) -> N
         on_progress(int(done), int(total))
 
 
-def _read(target: Path) -> dict[str, Any]:
+def read_results(target: Path) -> dict[str, Any]:
+    """What the last run of dbt in that target folder gave, as flows/dbt_child.py tells; empty where it gave nothing."""
     try:
         found = json.loads((target / RESULTS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -20,11 +20,11 @@ from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
 from flows.failpoints import failpoint
 from flows.landing.loads import sync
+from flows.notes import stamp_of, write_note
 from flows.pair import STORAGE_VERSION
 from flows.problems import ActionableError
 from flows.settings import Settings
 from flows.sql import quote, text
-from flows.stamps import stamp_of
 from flows.work import WorkDamagedError, is_damage, open_work, set_aside
 from flows.work_state import find_build_id
 
@@ -127,10 +127,7 @@ def publish(settings: Settings) -> Path:
     temporary.replace(target)
     failpoint("publish.renamed")
     sync(target.parent)
-    settings.state.mkdir(parents=True, exist_ok=True)
-    note = settings.state / f"{NOTE_NAME}.tmp"
-    note.write_text(json.dumps({"build_id": build_id, "stamp": stamp_of(target)}))
-    note.replace(settings.state / NOTE_NAME)
+    write_note(settings.state / NOTE_NAME, {"build_id": build_id, "stamp": stamp_of(target)})
     return target
 
 

@@ -44,7 +44,7 @@ def run_without_news(settings: Settings, *, wait: bool = False) -> RunResult | N
                 return None
             exports = find_written(settings)
             if exports is None:
-                from flows.exports.exporting import export_all
+                from flows.exports.exporting import export_all  # takes longer than all else here
 
                 exports = export_all(settings)
         except Exception:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from flows.copying import HEADER_BYTES
 from flows.pair import attach_marts, is_pair
 from flows.problems import ActionableError
 from flows.settings import Settings
@@ -55,6 +56,7 @@ def prepare_work(settings: Settings) -> list[str]:
         return []
     try:
         with open_work(settings) as connection:
+            check_length(connection, settings)
             found, is_matched = read_format(connection), is_pair(connection)
     except (WorkDamagedError, duckdb.Error) as error:
         if isinstance(error, duckdb.Error) and not is_damage(error):
@@ -101,6 +103,16 @@ def open_work(settings: Settings) -> duckdb.DuckDBPyConnection:
             if is_damage(error) or NEWER.search(str(error)):
                 raise WorkDamagedError(f"{path.name}: {_first_line(error)}") from error
             raise
+
+
+def check_length(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """`WorkDamagedError` where a file is shorter than what is in use of it: DuckDB looks at that only as it reads."""
+    for path in (settings.work_database, settings.marts_database):
+        row = connection.execute(
+            "select used_blocks * block_size from pragma_database_size() where database_name = ?", [path.stem]
+        ).fetchone()
+        if row and path.stat().st_size < HEADER_BYTES + row[0]:
+            raise WorkDamagedError(f"{path.name}: its end is missing")
 
 
 def is_damage(error: duckdb.Error | str) -> bool:

@@ -53,13 +53,7 @@
     )
 
     select
-        event_date,
-        source_name,
-        campaign_id,
-        from_domain,
-        sending_ip,
-        provider,
-        attempt_number,
+        * exclude (event_at, first_event_at),
         {{ bucket_start('cast(epoch(event_at) - epoch(first_event_at) as bigint)') }} as seconds_from
     from deliveries
 {%- endmacro %}

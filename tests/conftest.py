@@ -15,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from flows import build, landing, publish
+from flows.dbt_process import RESULTS_NAME
 from flows.exports.exposures import PARSED as PARSED_EXPOSURES
 from flows.exports.exposures import find_version, parse_project
 from flows.generate import generate
@@ -122,9 +123,9 @@ def give_exposures(settings: Settings) -> None:
         if not EXPOSURES.exists():
             parse_project(settings)
             mine = EXPOSURES.with_suffix(f".{os.getpid()}")
-            shutil.copy(settings.state / PARSED_EXPOSURES, mine)
+            shutil.copy(settings.state / PARSED_EXPOSURES / RESULTS_NAME, mine)
             mine.replace(EXPOSURES)
-    target = settings.state / PARSED_EXPOSURES
+    target = settings.state / PARSED_EXPOSURES / RESULTS_NAME
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(EXPOSURES, target)
 

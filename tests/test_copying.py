@@ -11,6 +11,7 @@ import pytest
 
 from flows import copying, failpoints, publish, work
 from flows.erasure.erase import erase
+from flows.notes import stamp_of
 from flows.settings import Settings
 from tests import marts
 from tests.conftest import run_all, share
@@ -127,7 +128,7 @@ def large(made_large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(publish, "FORMER_BYTES", 0)
     settings = Settings(home=tmp_path / "home")
     note = settings.state / publish.NOTE_NAME
-    stamp = publish._stamp(settings.published_database)
+    stamp = stamp_of(settings.published_database)
     note.write_text(json.dumps({**json.loads(note.read_text()), "stamp": stamp}))
     return settings
 

@@ -5,18 +5,17 @@ nothing was built here, dbt is asked to parse the project, and nothing else.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from flows.dbt_process import LOG_NAME, RESULTS_NAME, warm_dbt
+from flows.dbt_process import LOG_NAME, read_results, warm_dbt
 from flows.dbt_project import find_project_directory
 from flows.problems import ActionableError, mask_addresses
 from flows.settings import Settings
 
-BUILT = Path("dbt") / RESULTS_NAME
-PARSED = Path("dbt") / "exposures" / RESULTS_NAME
-"""In `state/`: what dbt's process wrote when it built, and when it only parsed."""
+BUILT = Path("dbt")
+PARSED = Path("dbt") / "exposures"
+"""In `state/`: dbt's target folders where it builds, and where it only parses."""
 
 
 def find_version() -> str:
@@ -35,7 +34,7 @@ def read_exposures(settings: Settings) -> list[dict[str, Any]]:
     """
     version = find_version()
     for path in (BUILT, PARSED):
-        found = _read(settings.state / path)
+        found = read_results(settings.state / path)
         if found.get("exposures_version") == version:
             return _in_order(found["exposures"])
     return _in_order(parse_project(settings)["exposures"])
@@ -45,17 +44,9 @@ def _in_order(exposures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(exposures, key=lambda exposure: str(exposure["name"]))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def parse_project(settings: Settings) -> dict[str, Any]:
     """Have dbt parse the project, beside what builds keep of it: their variables are others."""
-    target = (settings.state / PARSED).parent
+    target = settings.state / PARSED
     done = warm_dbt().run(["parse"], target=target)
     if "exposures" not in done.found:
         words = done.found.get("error") or " ".join(done.said.split()[-80:])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from flows import __version__
 from flows.exports.declared import Declared, read_declared
+from flows.notes import stamp_of, write_note
 from flows.settings import Settings
-from flows.stamps import stamp_of
 
 NOTE_NAME = "exported.json"
 """In `state/`: a digest of what the exports were made of, the files that were given, and size, time and inode of all
@@ -24,10 +24,7 @@ def remember_written(settings: Settings, declared: Sequence[Declared], paths: Se
         "paths": [path.relative_to(settings.exports).as_posix() for path in paths],
         "stamps": find_stamps(settings, declared),
     }
-    temporary = settings.state / f"{NOTE_NAME}.tmp"
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(json.dumps(note))
-    temporary.replace(settings.state / NOTE_NAME)
+    write_note(settings.state / NOTE_NAME, note)
 
 
 def find_written(settings: Settings) -> list[Path] | None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published_database import Bounce, make_published
 
+from flows.dbt_process import RESULTS_NAME
 from flows.dbt_project import find_project_directory
 from flows.exports import exposures
 from flows.exports.declared import find_period, read_declared
@@ -48,9 +49,11 @@ def test_dbt_is_asked_again_when_the_yaml_has_changed_and_not_otherwise(home, mo
     assert [each["name"] for each in exposures.read_exposures(home)] == ["bounces", "suppression_list", "undeliveries"]
     monkeypatch.setattr(exposures, "find_version", lambda: "another")
     assert exposures.read_exposures(home) == [{"name": "asked"}]
-    (home.state / exposures.BUILT).write_text('{"exposures_version": "another", "exposures": [{"name": "built"}]}')
+    (home.state / exposures.BUILT / RESULTS_NAME).write_text(
+        '{"exposures_version": "another", "exposures": [{"name": "built"}]}'
+    )
     assert exposures.read_exposures(home) == [{"name": "built"}]
-    (home.state / exposures.BUILT).write_text('{"error": "dbt gave up", "results": []}')
+    (home.state / exposures.BUILT / RESULTS_NAME).write_text('{"error": "dbt gave up", "results": []}')
     assert exposures.read_exposures(home) == [{"name": "asked"}]
 
 

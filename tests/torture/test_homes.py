@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import build, dbt_process, landing, publish, status, work, work_state
+from flows import build, copying, dbt_process, landing, publish, status, work, work_state
 from flows.exports.exporting import export_all
 from flows.landing import LandingDamagedError
 from flows.problems import ActionableError
@@ -134,27 +134,24 @@ def test_a_work_database_of_a_newer_version_is_set_aside(home: Settings) -> None
     assert work.prepare_work(home) == []
 
 
-HEADERS, BLOCK = 3 * 4096, 256 * 1024
-"""Of a DuckDB file."""
-
-
 @pytest.mark.parametrize("name", ["work", "marts"])
-@pytest.mark.parametrize("damage", ["empty", "cut in half", "cut by ten bytes", "head", "both headers", "other"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "cut to half", "cut within what tells of its tables", "head", "both headers", "other"]
+)
 def test_a_damaged_private_database_is_set_aside(home: Settings, damage: str, name: str) -> None:
-    """Where it is found as it is opened: of what is cut the engine reads by then what tells of its tables."""
     path = home.root / f"{name}.duckdb"
     with duckdb.connect(path, read_only=True) as connection:
         block = connection.execute("select max(block_id) from pragma_metadata_info()").fetchone()
     assert block
-    size = HEADERS + (block[0] + 1) * BLOCK
+    size = path.stat().st_size
     with path.open("rb+") as file:
         match damage:
             case "empty":
                 file.truncate(0)
-            case "cut in half":
-                file.truncate(size - BLOCK // 2)
-            case "cut by ten bytes":
-                file.truncate(size - 10)
+            case "cut to half":
+                file.truncate(size // 2)
+            case "cut within what tells of its tables":
+                file.truncate(copying.HEADER_BYTES + (block[0] + 1) * copying.BLOCK_BYTES - 10)
             case "head":
                 file.write(b"\0" * 4096)
             case "both headers":
