@@ -127,7 +127,8 @@ def make_published(
     bounces, non_deliveries, suppressed = list(bounces), list(non_deliveries), list(suppressed)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    texts = {row.bounce_text for row in [*bounces, *non_deliveries, *suppressed] if row.bounce_text is not None}
+    rows: list[Bounce | NonDelivery | Suppressed] = [*bounces, *non_deliveries, *suppressed]
+    texts = {row.bounce_text for row in rows if row.bounce_text is not None}
     with duckdb.connect(str(path)) as connection:
         connection.execute(SCHEMA)
         _insert(connection, "dim_bounce_texts", [

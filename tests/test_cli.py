@@ -10,10 +10,10 @@ from pathlib import Path
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
-from published_database import Bounce, NonDelivery, make_published
 
 from flows.lock import hold_lock
 from flows.settings import Settings
+from tests.published_database import Bounce, NonDelivery, make_published
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from published_database import Bounce, make_published
 
 from flows.lock import HOLDER_NAME, LOCK_NAME, check_lock, describe_holder, find_active_run, hold_lock
 from flows.problems import ActionableError, RunActiveError, WrongUsageError
@@ -25,6 +24,7 @@ from flows.publish import publish
 from flows.run_result import run_without_news
 from flows.settings import Settings
 from flows.tables import escape_markdown, make_markdown_table, show_plainly
+from tests.published_database import Bounce, make_published
 
 ROOT = Path(__file__).parent.parent
 

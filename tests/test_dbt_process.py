@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows import dbt_process
-from flows.dbt_process import DbtProcess, end_dbt, warm_dbt
+from flows.dbt_process import DbtProcess, DbtRun, end_dbt, warm_dbt
 
 WAIT_SECONDS = 60
 QUICK = ["parse", "--no-such-option"]
@@ -72,7 +72,7 @@ def test_it_serves_one_run_after_the_other_and_tells_what_dbt_says(process, tmp_
 
 
 def test_a_signal_that_ends_a_run_is_told_and_the_next_one_runs(process, tmp_path):
-    told: list[object] = []
+    told: list[DbtRun] = []
     thread = run_apart(process, tmp_path / "killed", told)
     (fork,) = await_forks(process.process.pid)
     os.kill(fork, signal.SIGKILL)
@@ -83,7 +83,7 @@ def test_a_signal_that_ends_a_run_is_told_and_the_next_one_runs(process, tmp_pat
 
 
 def test_a_run_ends_with_the_process_it_is_forked_from(process, tmp_path):
-    told: list[object] = []
+    told: list[DbtRun] = []
     thread = run_apart(process, tmp_path, told)
     forks = await_forks(process.process.pid)
     os.kill(process.process.pid, signal.SIGKILL)

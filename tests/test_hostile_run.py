@@ -17,12 +17,12 @@ from pathlib import Path
 import duckdb
 import openpyxl
 import pytest
-from conftest import PARSED
-from marts import read
 
+from tests.conftest import PARSED
 from tests.exports.hostile import HOSTILE, read_csv
 from tests.landing.corpus import CASES, LARGE, event
 from tests.landing.mutants import good_contents, mutate
+from tests.marts import read
 
 ROOT = Path(__file__).parent.parent
 KEY = "planted-key-0123456789abcdef"
@@ -252,8 +252,8 @@ def test_exports_hold_hostile_text_as_text(ran: Ran) -> None:
             assert not [cell for cell in cells if re.match(r"[\s\u200b\ufeff\u00a0]*[=+@\uff1d\uff0b\uff20]", cell)]
     for path in ran.home.glob("exports/*.xlsx"):
         for sheet in openpyxl.load_workbook(path).worksheets:
-            for row in sheet.iter_rows():
-                for cell in row:
+            for line in sheet.iter_rows():
+                for cell in line:
                     assert cell.data_type != "f"
                     assert cell.hyperlink is None
                     assert len(str(cell.value or "").encode("utf-16-le")) // 2 <= 32_767

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published_database import Bounce, NonDelivery, make_published
 
 from flows.problems import ActionableError, WrongUsageError
 from flows.report import (
@@ -20,6 +19,7 @@ from flows.report import (
     has_campaign,
     report,
 )
+from tests.published_database import Bounce, NonDelivery, make_published
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
 

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from published_database import Bounce, NonDelivery, make_published
-from terminal import COMMAND, ROOT, watch
 
 from flows import progress
 from flows.dbt_process import PROGRESS_NAME
 from flows.drawing import draw_bar, draw_spark, spread_days
 from flows.report_cli import COLUMN_WIDTHS, choose_columns
+from tests.published_database import Bounce, NonDelivery, make_published
+from tests.terminal import COMMAND, ROOT, watch
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 TEXT = "450 4.2.0 <EMAIL>: Recipient address rejected: greylisted, see <URL>"

@@ -1,10 +1,10 @@
 from datetime import datetime
 
 import pytest
-from published_database import Bounce, NonDelivery, Suppressed, make_published
 
 from flows.settings import Settings
 from tests.conftest import give_exposures
+from tests.published_database import Bounce, NonDelivery, Suppressed, make_published
 
 
 @pytest.fixture

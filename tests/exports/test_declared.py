@@ -8,7 +8,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from published_database import Bounce, make_published
 
 from flows.dbt_process import RESULTS_NAME
 from flows.dbt_project import find_project_directory
@@ -16,6 +15,7 @@ from flows.exports import exposures
 from flows.exports.declared import find_period, read_declared
 from flows.exports.exporting import export_all
 from flows.problems import ActionableError
+from tests.published_database import Bounce, make_published
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*extension is not supported:UserWarning:openpyxl")
 

@@ -13,7 +13,6 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from published_database import Bounce, Suppressed, make_published
 
 from flows.erasure.erase import rewrite_copies
 from flows.erasure.patterns import Target
@@ -28,6 +27,7 @@ from flows.problems import ActionableError, CannotWriteError
 from flows.settings import Settings
 from tests.exports.hostile import read_csv
 from tests.exports.manifests import check_manifest, read_files, read_manifest
+from tests.published_database import Bounce, Suppressed, make_published
 
 NAMES = [
     "bounces.html", "bounces.xlsx", "bounces_by_from_domain.csv", "bounces_by_from_domain.parquet", "bounces_by_sending_ip.csv",

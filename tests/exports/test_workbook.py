@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from published_database import Bounce, NonDelivery, make_published
 
 from flows.exports import workbook
 from flows.exports.contents import make_report_export, make_report_workbook, write_export
 from flows.exports.workbook import CUT_MARK, NAME_UNITS, TEXT_UNITS, Chart, Sheet, Workbook, cut_text, name_sheet
 from flows.report import Selection
 from tests.exports.hostile import HOSTILE, read_csv
+from tests.published_database import Bounce, NonDelivery, make_published
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*extension is not supported:UserWarning:openpyxl")
 
@@ -124,7 +124,7 @@ def test_a_report_has_both_groupings_charts_and_what_it_shows(tmp_path, path):
     assert [row[:3] for row in data.iter_rows(1, 3, values_only=True)] == [
         ("day", "service_unavailable", "mailbox_full"), (datetime(2026, 3, 5), 1, 0), (datetime(2026, 3, 6), 2, 1),
     ]  # fmt: skip
-    charts = book["Charts"]._charts
+    charts = book["Charts"]._charts  # type: ignore[attr-defined]
     assert [type(chart).__name__ for chart in charts] == ["BarChart"] * 4
     assert [len(chart.series) for chart in charts] == [2, 1, 1, 1]
     assert charts[0].series[0].val.numRef.f == "'Chart data'!$B$2:$B$3"

@@ -401,7 +401,7 @@ def test_files_are_read_no_further_than_needed(tmp_path: Path) -> None:
     for path in paths:
         path.write_bytes(GOOD)
     begun = []
-    found = read_ahead((begun.append(path) or path for path in paths), 1 << 20, 200)
+    found = read_ahead((begun.append(path) or path for path in paths), 1 << 20, 200)  # type: ignore[func-returns-value]
     for count, first in enumerate(found, 1):
         assert isinstance(first, FirstReading)
         assert first.content.path == paths[count - 1]

@@ -7,13 +7,13 @@ from datetime import date, datetime
 import duckdb
 import openpyxl
 import pytest
-from published_database import Bounce, NonDelivery, make_published
 
 from flows.page import write_page
 from flows.report import Selection, report
 from flows.tables import show_plainly
-from page.conftest import opened
-from page.test_page import choose, count, download, expect_csv, read_csv
+from tests.page.conftest import opened
+from tests.page.test_page import choose, count, download, expect_csv, read_csv
+from tests.published_database import Bounce, NonDelivery, make_published
 
 pytestmark = pytest.mark.xdist_group("warehouse")
 

@@ -15,7 +15,7 @@ import pytest
 
 from flows.exports.csv_file import write_csv
 from flows.report import NOT_LOGGED, Selection, open_published, report
-from page.conftest import opened
+from tests.page.conftest import opened
 
 pytestmark = pytest.mark.xdist_group("warehouse")
 

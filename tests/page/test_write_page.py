@@ -11,11 +11,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from published_database import Bounce, make_published
 
 import flows.page
 from flows.page import OTHER_DOMAINS, write_page
 from flows.problems import ActionableError, WrongUsageError
+from tests.published_database import Bounce, make_published
 
 DAY = date(2026, 3, 5)
 
@@ -30,7 +30,7 @@ def read_page(path: Path) -> tuple[dict, dict[str, dict[str, list[int]]]]:
     tables = {
         name: {
             column: memoryview(body[place : place + width * table["rows"]])
-            .cast({1: "B", 2: "H", 4: "I"}[width])
+            .cast({1: "B", 2: "H", 4: "I"}[width])  # type: ignore[call-overload]
             .tolist()
             for column, (place, width) in table["columns"].items()
         }

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from flows.settings import Settings
-from suppression.published_lists import Fact, publish
+from tests.suppression.published_lists import Fact, publish
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from flows.suppression.actions import check_address, find_problem, write_action
 from flows.suppression.check import check
 from flows.suppression.current import normal_address, register_functions
 from flows.suppression.list_files import ReadOptions
-from suppression.published_lists import Fact, decided, publish
+from tests.suppression.published_lists import Fact, decided, publish
 
 ANN = Fact("ann@mail.example")
 WES = Fact("wes@wish.example", list_name="global", cause="unsubscribe", why="unsubscribed", reply=None, reason=None)

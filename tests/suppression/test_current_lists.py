@@ -13,7 +13,7 @@ from flows.suppression.actions import start_record, write_action
 from flows.suppression.current import open_current
 from flows.suppression.questions import Filters, find_history, list_suppressed
 from flows.suppression.recovery import Recovery, apply
-from suppression.published_lists import Fact, decided, publish
+from tests.suppression.published_lists import Fact, decided, publish
 
 MARCH = datetime(2026, 3, 3, 4, 5, 6)
 

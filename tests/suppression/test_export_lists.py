@@ -16,7 +16,7 @@ from flows.suppression.actions import write_action
 from flows.suppression.exports import LAYOUTS, export_list
 from flows.suppression.imports import import_list
 from flows.suppression.list_files import ReadOptions
-from suppression.published_lists import Fact, decided
+from tests.suppression.published_lists import Fact, decided
 
 KEY = "a key that partners share"
 ANN = Fact("ann@mail.example", datetime(2026, 3, 3, 4, 5, 6))

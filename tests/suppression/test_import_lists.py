@@ -12,7 +12,7 @@ from flows.settings import Settings
 from flows.suppression.imports import import_list
 from flows.suppression.list_files import ReadOptions
 from flows.suppression.questions import Filters, list_suppressed
-from suppression.published_lists import Fact, decided
+from tests.suppression.published_lists import Fact, decided
 
 
 def taken(here: Settings, content: str | bytes, *, name: str = "list.csv", **options):
@@ -156,7 +156,7 @@ def test_counts_add_up_and_samples_show_what_is_wrong(home):
 
 
 def test_a_taken_in_import_is_told_by_its_first_line(home):
-    from suppression.published_lists import publish
+    from tests.suppression.published_lists import publish
 
     here = home(Fact("x@mail.example"))
     result, _ = taken(here, "email\nann@mail.example\nbob@mail.example\n")

@@ -8,7 +8,7 @@ import pytest
 from flows.problems import WrongUsageError
 from flows.suppression.questions import Filters, list_suppressed
 from flows.suppression.recovery import Recovery, apply, preview
-from suppression.published_lists import Fact, decided
+from tests.suppression.published_lists import Fact, decided
 
 BEGIN, END = datetime(2020, 12, 14, 21), datetime(2020, 12, 15, 3)
 GOOGLE = {"mx_host": "gmail-smtp-in.l.google.com.", "reply": "550-5.1.1 The email account does not exist"}

@@ -14,7 +14,7 @@ import pytest
 from flows.problems import WrongUsageError
 from flows.settings import Settings
 from flows.suppression.actions import check_address, write_action
-from suppression.published_lists import Fact, publish
+from tests.suppression.published_lists import Fact, publish
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = "451 \x1b]0;owned\x07\x1b[31m[bold red]=1+1[/] \u202eevil\nnext"

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import run_all
 
 from flows.settings import Settings
 from flows.suppression.actions import write_action
@@ -13,6 +12,7 @@ from flows.suppression.check import check
 from flows.suppression.current import open_current
 from flows.suppression.imports import import_list
 from flows.suppression.recovery import Recovery, apply
+from tests.conftest import run_all
 
 STATES = (
     "select address, suppressed_at, cause, acted_by, why, event_id from suppressed order by all",
