@@ -144,16 +144,13 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         show_retained(connection, retained)
         rules.install(connection, find_project_directory())
         connection.execute("insert into landing.begun values (?)", [versions.rule_set])
-        connection.execute(
-            """create or replace table landing.this_build as
-            select
-                cast(? as boolean) as is_rebuilt,
-                cast(? as boolean) as is_retouched,
-                cast(? as boolean) as is_continued,
-                cast(? as boolean) as is_list_continued,
-                cast(? as boolean) as is_tested_whole""",
-            [full_refresh, is_retouched, is_continued, is_list_continued, is_tested_whole],
-        )
+        this_build = {
+            "is_rebuilt": full_refresh,
+            "is_retouched": is_retouched,
+            "is_continued": is_continued,
+            "is_list_continued": is_list_continued,
+            "is_tested_whole": is_tested_whole,
+        }
         attach_marts(connection, settings)
         token = announce(connection)
         write_token(connection, token)
@@ -161,7 +158,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         if full_refresh:
             connection.execute("drop schema if exists marts.marts cascade")  # of a model that is no more, too
     failpoint("build.batch_shown")
-    results = _run_dbt(settings, versions, full_refresh=full_refresh, has_seeds=is_continued)
+    results = _run_dbt(settings, versions, this_build)
     failpoint("build.dbt_ended")
     failures = [result for result in results if result["status"] in {"error", "fail", "runtime error"}]
     if failures:
@@ -195,8 +192,11 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
     )
 
 
-def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, has_seeds: bool) -> list[dict[str, Any]]:
-    """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results."""
+def _run_dbt(settings: Settings, versions: Versions, this_build: dict[str, bool]) -> list[dict[str, Any]]:
+    """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results.
+
+    `this_build` is what models have to know of it (macros/this_build.sql).
+    """
     variables = {
         **settings.suppression_variables,
         "rule_set_version": versions.rule_set,
@@ -205,9 +205,9 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, has_
         "project_directory": str(find_project_directory()),
     }
     # where the tables are as the last build left them, seeds are too: where one has moved, everything is built anew
-    left_out = ["unit_test", "seed"] if has_seeds else ["unit_test"]
+    left_out = ["unit_test", "seed"] if this_build["is_continued"] else ["unit_test"]
     arguments = ["build", "--exclude-resource-type", *left_out, "--vars", json.dumps(variables)]
-    if full_refresh:
+    if this_build["is_rebuilt"]:
         arguments.append("--full-refresh")
     target = settings.state / "dbt"
     with progress.follow("Building", "steps"):
@@ -217,6 +217,7 @@ def _run_dbt(settings: Settings, versions: Versions, *, full_refresh: bool, has_
             environment={
                 "BOUNCEHOUSE_WORK_DATABASE": str(settings.work_database),
                 "BOUNCEHOUSE_MEMORY_LIMIT": settings.memory_limit,
+                **{f"DBT_ENV_CUSTOM_ENV_{what.upper()}": str(holds).lower() for what, holds in this_build.items()},
             },
             on_progress=progress.set_done,
         )

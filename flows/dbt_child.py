@@ -17,6 +17,8 @@ from typing import IO, Any, NoReturn
 from dbt.artifacts.schemas.run import RunExecutionResult
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
+from dbt.contracts.project import Configuration, PackageConfig, ProfileConfig, Project, ProjectFlags
+from dbt.contracts.selection import SelectorFile
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.event_manager_client import ctx_set_event_manager
@@ -29,12 +31,17 @@ LOGGED_LEVELS = ("info", "warn", "error")
 
 PROGRESS_EVENTS = ("ConcurrencyLine", "NodeFinished")
 
+CHECKED_CONTRACTS = (Configuration, PackageConfig, ProfileConfig, Project, ProjectFlags, SelectorFile)
+"""What dbt holds dbt_project.yml, profiles.yml and its other settings against."""
+
 
 def serve(answers: int) -> None:
     """Run dbt for each line of standard input, in a fork, and answer with a line: its exit code, negative for a signal.
 
     It has one thread when it forks: what starts others when it is imported (DuckDB, Arrow) is left to the forks.
     """
+    for contract in CHECKED_CONTRACTS:
+        contract.json_schema()  # cached: each run checks what it reads of the project by these
     # an interrupt from the keyboard is for whoever started us: when that ends, so do we
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what is imported stays until the end: no use in looking through it again and again

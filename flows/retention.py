@@ -50,6 +50,8 @@ from flows.work import WORK_STORAGE_VERSION, open_work, remove_work
 from flows.work_state import create_state, find_versions, find_work_state
 
 BY_GROUP = (
+    "intermediate.int_group_days__recorded",
+    "intermediate.int_message_keys__logged",
     "intermediate.int_staged_events__repeated",
     "intermediate.int_postfix__queue_facts",
     "intermediate.int_exim__message_facts",

@@ -1,3 +1,19 @@
+{#- Whether an event is a report of what became of a message that was sent before, which may stand apart from its log. -#}
+{% macro is_report(events='') -%}
+    {%- set of = events ~ '.' if events else '' -%}
+    ({{ of }}event_type in ('out_of_band_bounce', 'complaint') or {{ of }}source_name = 'dsn')
+{%- endmacro %}
+
+{#- A recipient and what else names a message, as a number; null where nothing else does. -#}
+{% macro report_key(recipient, name) -%}
+    md5_number_lower({{ recipient }} || ' ' || {{ name }})
+{%- endmacro %}
+
+{#- The id of the message that a return path names by one of the `verp_patterns`; null where it does not. -#}
+{% macro verp_id(envelope_sender, pattern) -%}
+    {{ regex_group(envelope_sender, pattern | replace("'", "''")) }}
+{%- endmacro %}
+
 {#- The messages to the recipients of the reports, out of events: what a report may speak of, and what it is told by. -#}
 {% macro reported_messages(events, reports) -%}
     select
@@ -11,7 +27,7 @@
         min(campaign_id) as campaign_id,
         max_by(sending_ip, (event_at, event_id)) as sending_ip,
         min(event_at) as first_event_at,
-        bool_or(event_type not in ('out_of_band_bounce', 'complaint') and source_name <> 'dsn') as is_logged,
+        bool_or(not {{ is_report() }}) as is_logged,
         bool_or(event_type in ('bounced', 'expired') and source_name <> 'dsn') as has_failed
     from {{ events }}
     where recipient in (select report_recipient from {{ reports }})
@@ -26,10 +42,7 @@
         case
             when {{ message_key('reports.report_message_id') }} = {{ message_key('messages.message_id') }} then 'message_id'
             {%- for pattern in var('verp_patterns', []) %}
-            when
-                {{ regex_group('reports.report_envelope_sender', pattern | replace("'", "''")) }}
-                = {{ message_key('messages.message_id') }}
-                then 'verp'
+            when {{ verp_id('reports.report_envelope_sender', pattern) }} = {{ message_key('messages.message_id') }} then 'verp'
             {%- endfor %}
             when reports.report_envelope_sender = messages.envelope_sender then 'return_path'
         end as linked_by

@@ -1,14 +1,11 @@
 {#-
-    What is to be known of the build that runs, from the one row that flows/build.py writes before it starts dbt. Not variables:
-    dbt parses the whole project anew where one of these differs from the build before, which takes longer than a small day's models.
-    While dbt parses, and in its unit tests, none holds; what a model refers to only where one does must stand in a `depends_on`.
+    What is to be known of the build that runs, as flows/build.py tells it by dbt's metadata environment variables
+    (`DBT_ENV_CUSTOM_ENV_…`). Not by other variables: dbt parses the whole project anew where one of those differs from the build
+    before, which takes longer than a small day's models. While dbt parses, and in its unit tests, nothing holds; what a model refers
+    to only where something does must stand in a `depends_on`.
 -#}
-{% macro this_build(column) -%}
-    {%- if execute and flags.WHICH == 'build' -%}
-    {{ return(run_query('select ' ~ column ~ ' from landing.this_build').rows[0][0]) }}
-    {%- else -%}
-    {{ return(false) }}
-    {%- endif -%}
+{% macro this_build(what) -%}
+    {{ return(execute and flags.WHICH == 'build' and dbt_metadata_envs[what | upper] == 'true') }}
 {%- endmacro %}
 
 {#- Whether everything is built from landing. -#}

@@ -4,7 +4,7 @@
     - with `unique_key`, the rows of the same key;
     - with `touched: {column: …, model: …}`, all rows whose `column` is among the same column of `model`, or of what this
       model itself gives. That also removes rows whose key no longer comes out of the model, so that a table built day
-      by day equals one built at once. `days`, likewise a column and a model, names the days of which all these rows are, where
+      by day equals one built at once. `days`, likewise a column and a model, names the days of which all these rows are, so that
       the engine need not look for them in all others;
     - with `batch_key`, the rows of the files of the batch, `batch_key` being the column of their digest. What the model
       gives goes straight into the table, which it must not read itself, by portions of the batch, each in the order of `order_by`:

@@ -8,5 +8,4 @@ with other_groups as (
 
 select event_date from {{ ref('int_event_dates__touched') }}
 union
-select event_date from {{ ref('fct_delivery_events') }}
-where message_group_id in (select message_group_id from other_groups)
+{{ days_of_groups('other_groups') }}

@@ -71,19 +71,21 @@ profiles as (
     where address in (select address from addresses)
 ),
 
--- nothing that was known of these may be carried on
+-- nothing that was known of these may be carried on: no event of the touched groups tells of a time that may be none any more
 doubtful as (
     select distinct profiles.address
     from profiles
-    inner join doubtful_times
-        on
-            profiles.address = doubtful_times.address
-            and doubtful_times.doubtful_at in (profiles.first_seen_at, profiles.last_seen_at)
+    inner join doubtful_times on profiles.address = doubtful_times.address
     left join heard on profiles.address = heard.address
     where
-        heard.address is null
-        or profiles.first_seen_at < heard.first_seen_at
-        or profiles.last_seen_at > heard.last_seen_at
+        (
+            doubtful_times.doubtful_at = profiles.first_seen_at
+            and (heard.address is null or profiles.first_seen_at < heard.first_seen_at)
+        )
+        or (
+            doubtful_times.doubtful_at = profiles.last_seen_at
+            and (heard.address is null or profiles.last_seen_at > heard.last_seen_at)
+        )
 ),
 
 combined as (

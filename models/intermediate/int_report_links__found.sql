@@ -1,7 +1,7 @@
 -- Reports that came apart from the log of the message they speak of (a bounce mailbox, a feedback loop), and that message
 -- where it is known. A message may be logged after the report that speaks of it. So where this build carries on from the
--- last one, a report that was known is held against the touched messages, too; all messages are looked through for new
--- reports, and for those whose message was itself touched.
+-- last one, a report that was known is held against the touched messages, too; new reports, and those whose message was itself
+-- touched, are held against all messages that they may name (int_message_keys__logged).
 -- depends_on: {{ ref('int_logged_days__touched') }}
 -- depends_on: {{ ref('int_message_groups__touched') }}
 -- depends_on: {{ ref('int_report_links__before') }}
@@ -44,11 +44,11 @@ known as (  -- noqa: ST03
 reports as (
     {%- if is_carried_on %}
     select * from touched_events
-    where event_type in ('out_of_band_bounce', 'complaint') or source_name = 'dsn'
+    where {{ is_report() }}
     {%- else %}
     select * from {{ events }}
     where event_type in ('out_of_band_bounce', 'complaint')
-    -- not `or`: of each of these the engine reads one column first, and the others only where it finds something
+    -- not `or`: see below
     union all
     select * from {{ events }}
     where source_name = 'dsn' and event_type not in ('out_of_band_bounce', 'complaint')
@@ -59,8 +59,7 @@ reports as (
 logged_recipients as (
     select distinct message_recipient_id from {{ 'touched_events' if is_carried_on else events }}
     where
-        event_type not in ('out_of_band_bounce', 'complaint')
-        and source_name <> 'dsn'
+        not {{ is_report() }}
         and message_recipient_id in (select message_recipient_id from reports)
 ),
 
@@ -85,8 +84,35 @@ searched as (
     {%- endif %}
 ),
 
+named_groups as (
+    select message_group_id from {{ ref('int_message_keys__logged') }}
+    where
+        message_id_key in (
+            select {{ report_key('report_recipient', message_key('report_message_id')) }} from searched
+            {%- for pattern in var('verp_patterns', []) %}
+            union all
+            select {{ report_key('report_recipient', verp_id('report_envelope_sender', pattern)) }} from searched
+            {%- endfor %}
+        )
+    -- not `or`: of each of these the engine reads one column first, and the others only where it finds something
+    union
+    select message_group_id from {{ ref('int_message_keys__logged') }}
+    where return_path_key in (select {{ report_key('report_recipient', 'report_envelope_sender') }} from searched)
+),
+
+named_days as (
+    {{ days_of_groups('named_groups') }}
+),
+
+named_events as (
+    select events.*
+    from {{ events }} as events
+    inner join named_days on events.event_date = named_days.event_date
+    inner join named_groups on events.message_group_id = named_groups.message_group_id
+),
+
 messages as (
-    {{ reported_messages(events, 'searched') }}
+    {{ reported_messages('named_events', 'searched') }}
 ),
 
 {% if is_carried_on -%}

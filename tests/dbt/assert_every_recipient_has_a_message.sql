@@ -1,5 +1,7 @@
 -- Guards: each event belongs to exactly one message and recipient, and no message is left of events that moved. A message's
 -- events and its row are written where its group is judged.
+-- depends_on: {{ ref('int_judged_days__touched') }}
+-- depends_on: {{ ref('int_message_dates__judged') }}
 -- depends_on: {{ ref('int_message_groups__judged') }}
 
 with links as (
@@ -11,14 +13,18 @@ events as (
     from {{ ref('fct_delivery_events') }} as events
     left join links on events.event_id = links.event_id
     {% if not is_tested_whole() %}
-    where events.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    where
+        events.event_date in (select event_date from {{ ref('int_judged_days__touched') }})
+        and events.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     {% endif %}
 ),
 
 messages as (
     select message_recipient_id from {{ ref('fct_messages') }}
     {% if not is_tested_whole() %}
-    where message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    where
+        first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
+        and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     {% endif %}
 )
 

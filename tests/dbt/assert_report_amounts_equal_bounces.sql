@@ -1,6 +1,6 @@
--- Guards: the report is exact. Day by day and class by class the daily mart adds up to the bounces themselves, and to what is
--- retained of those that have gone; a day that a build should have replaced and did not would show here. By campaign, From
--- domain and sending IP it does so on the days that the build replaced, and on all where it tests everything.
+-- Guards: the report is exact. Day by day the daily mart adds up to the bounces themselves, and to what is retained of those
+-- that have gone; a day that a build should have replaced and did not would show here. By class, campaign, From domain and
+-- sending IP it does so on the days that the build replaced, and on all where it tests everything.
 
 {%- set touched = ref('int_event_dates__touched') %}
 {%- set are_looked_at = 'true' if is_tested_whole() else 'event_date in (select event_date from ' ~ touched ~ ')' %}
@@ -8,7 +8,7 @@
 with report as (
     select
         event_date,
-        bounce_class,
+        cast(null as varchar) as bounce_class,
         cast(null as varchar) as campaign_id,
         cast(null as varchar) as from_domain,
         cast(null as varchar) as sending_ip,
@@ -34,27 +34,25 @@ links as (
     select * from {{ ref('int_report_links__found') }}
 ),
 
-notices as (
-    select event_id from links
-    where is_notice
-),
-
 -- not from fct_bounces, which is made as the report is
 counted as (
     select
         event_date,
-        bounce_class,
         false as is_detailed,
         count(*) as bounce_count
     from {{ ref('fct_delivery_events') }}
-    where
-        (event_type in ('deferred', 'bounced') and is_attempt)
-        or (event_type = 'out_of_band_bounce' and event_id not in (select event_id from notices))
+    where event_type = 'out_of_band_bounce' or (event_type in ('deferred', 'bounced') and is_attempt)
     group by all
     union all by name
     select
+        report_date as event_date,
+        false as is_detailed,
+        -1 as bounce_count
+    from links
+    where is_notice
+    union all by name
+    select
         event_date,
-        bounce_class,
         false as is_detailed,
         bounce_count
     from {{ source('landing', 'retained_bounce_counts') }}
@@ -113,9 +111,9 @@ from report
 full join facts
     on
         report.event_date = facts.event_date
-        and report.bounce_class = facts.bounce_class
+        and report.bounce_class is not distinct from facts.bounce_class
         and report.campaign_id is not distinct from facts.campaign_id
         and report.from_domain is not distinct from facts.from_domain
         and report.sending_ip is not distinct from facts.sending_ip
         and report.is_detailed = facts.is_detailed
-where report.report_count is distinct from facts.fact_count
+where coalesce(report.report_count, 0) <> coalesce(facts.fact_count, 0)

@@ -1,19 +1,25 @@
 -- depends_on: {{ ref('int_undeliveries__before') }}
+-- depends_on: {{ ref('int_group_days__recorded') }}
+-- depends_on: {{ ref('int_message_dates__replaced') }}
+-- depends_on: {{ ref('int_postfix__queue_facts') }}
 {{ config(
     materialized='incremental',
     touched={'column': 'message_group_id', 'model': 'int_message_groups__judged'},
-    spread_by='message_recipient_id',
+    days={'column': 'first_event_date', 'model': 'int_message_dates__replaced'},
+    spread_by='message_group_id',
 ) }}
 
-{%- set is_open = "outcome = 'in_flight'" ~ ('' if is_continued() else ' or has_linked_report') %}
+with {% if is_incremental() %}waiting_groups as (
+    select message_group_id from {{ this }}
+    where {{ is_open_message() }}
+),
 
-with open_groups as (
+{% endif %}open_groups as (
     select message_group_id from {{ ref('int_message_groups__judged') }}
     {% if is_incremental() %}
     -- time alone can end these
     union
-    select message_group_id from {{ this }}
-    where {{ is_open }}
+    select message_group_id from waiting_groups
     {% endif %}
 ),
 
@@ -23,7 +29,7 @@ links as (
 ),
 
 {% if is_rebuilt() -%}
-logged_events as (
+logged_events as not materialized (
     select * from {{ ref('fct_delivery_events') }}
 ),
 {%- else -%}
@@ -43,13 +49,7 @@ read_days as (
     where message_group_id in (select message_group_id from open_groups)
     {% if is_incremental() %}
     union
-    select cast(unnest(generate_series(first_event_date, last_event_at, interval 1 day)) as date) as event_date
-    from {{ this }}
-    where
-        message_group_id in (
-            select message_group_id from {{ this }}
-            where {{ is_open }}
-        )
+    {{ days_of_groups('waiting_groups') }}
     {% endif %}
 ),
 
@@ -61,30 +61,44 @@ logged_events as (
 ),
 {%- endif %}
 
--- a report that came apart counts for the message it speaks of
-events as (
+-- Nearly all events are no reports, and joined to nothing: of these the engine reads the groups of a share, and no others.
+-- A report that came apart counts for the message it speaks of.
+attributed_events as (
     select
-        logged_events.* exclude (
-            source_name, message_group_id, message_recipient_id, message_id, envelope_sender, from_domain, campaign_id, sending_ip
+        *,
+        false as is_linked,
+        false as is_notice
+    from logged_events
+    where not {{ is_report() }}
+    union all by name
+    select
+        logged_events.* replace (
+            coalesce(links.source_name, logged_events.source_name) as source_name,
+            coalesce(links.message_group_id, logged_events.message_group_id) as message_group_id,
+            coalesce(links.message_recipient_id, logged_events.message_recipient_id) as message_recipient_id,
+            -- the message's, even where that has none: what the report calls it is no second message
+            case when links.event_id is null then logged_events.message_id else links.message_id end as message_id,
+            coalesce(links.envelope_sender, logged_events.envelope_sender) as envelope_sender,
+            coalesce(links.from_domain, logged_events.from_domain) as from_domain,
+            coalesce(links.campaign_id, logged_events.campaign_id) as campaign_id,
+            coalesce(links.sending_ip, logged_events.sending_ip) as sending_ip
         ),
-        coalesce(links.source_name, logged_events.source_name) as source_name,
-        coalesce(links.message_group_id, logged_events.message_group_id) as message_group_id,
-        coalesce(links.message_recipient_id, logged_events.message_recipient_id) as message_recipient_id,
-        -- the message's, even where that has none: what the report calls it is no second message
-        case when links.event_id is null then logged_events.message_id else links.message_id end as message_id,
-        coalesce(links.envelope_sender, logged_events.envelope_sender) as envelope_sender,
-        coalesce(links.from_domain, logged_events.from_domain) as from_domain,
-        coalesce(links.campaign_id, logged_events.campaign_id) as campaign_id,
-        coalesce(links.sending_ip, logged_events.sending_ip) as sending_ip,
         links.event_id is not null as is_linked,
-        coalesce(links.is_notice, false) as is_notice,
-        -- made once for all that is chosen by it
-        create_sort_key(logged_events.event_at, 'asc nulls last', logged_events.event_id, 'asc nulls last') as event_order
+        coalesce(links.is_notice, false) as is_notice
     from logged_events
     left join links on logged_events.event_id = links.event_id
+    where {{ is_report('logged_events') }}
+),
+
+events as (
+    select
+        *,
+        -- made once for all that is chosen by it
+        create_sort_key(event_at, 'asc nulls last', event_id, 'asc nulls last') as event_order
+    from attributed_events
     {% if not is_rebuilt() -%}
-    -- the other reports of a group that is read for one may speak of messages that are not
-    where coalesce(links.message_group_id, logged_events.message_group_id) in (select message_group_id from open_groups)
+    -- the other events of a group that is read for a report are none of a message that is judged
+    where message_group_id in (select message_group_id from open_groups)
     {%- endif %}
 ),
 
@@ -111,8 +125,8 @@ progress as (
 summarised as (
     select
         message_recipient_id,
+        message_group_id,
         -- the id tells these, and so does each of the events
-        any_value(message_group_id) as message_group_id,
         any_value(source_name) as source_name,
         any_value(message_id) as message_id,
         any_value(recipient) as recipient,
@@ -156,7 +170,7 @@ summarised as (
             event_order
         ) filter (event_type = 'deferred') as last_deferral
     from events
-    group by message_recipient_id
+    group by message_recipient_id, message_group_id
 ),
 
 -- the most particular rule: source and campaign, source, campaign, default

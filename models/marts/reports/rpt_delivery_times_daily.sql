@@ -13,14 +13,15 @@ events as not materialized (
 ),
 {%- else -%}
 accepted as (
-    select distinct message_recipient_id from {{ ref('fct_delivery_events') }}
+    select distinct
+        message_recipient_id,
+        message_group_id
+    from {{ ref('fct_delivery_events') }}
     where event_type = 'delivered' and event_date in (select event_date from touched_dates)
 ),
 
--- found by two columns: on all other days nothing else has to be read
 read_days as (
-    select distinct event_date from {{ ref('fct_delivery_events') }}
-    where message_recipient_id in (select message_recipient_id from accepted)
+    {{ days_of_groups('accepted') }}
 ),
 
 events as (

@@ -8,12 +8,16 @@
     references: by column, the table in whose column of the same name each value is, beside null.
     among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files;
         `touched`, the events of the touched groups; `judged`, the messages of the groups that are judged anew; `days`, those of
-        the days that are replaced; `listed`, `profiled`, `compared`, the addresses whose rows on the lists, among the profiles or in the
-        comparison of the policies are replaced. All, where the build tests everything (`is_tested_whole`).
+        the days that are replaced; `concluded`, what ended undelivered on the days that are counted anew; `listed`, `profiled`,
+        `compared`, the addresses whose rows on the lists, among the profiles or in the comparison of the policies are replaced. All,
+        where the build tests everything (`is_tested_whole`).
 -#}
 {% test rules(model, filled=[], keys=[], accepted={}, references={}, among=none) %}
 
-{%- if among is none or is_tested_whole() -%}
+{%- if among == 'concluded' -%}
+    {%- set chosen = 'undelivered_date in (select event_date from ' ~ ref('int_conclusion_dates__touched') ~ ')' -%}
+{%- endif -%}
+{%- if among is none or is_tested_whole() or (among == 'concluded' and not is_list_continued()) -%}
     {%- set chosen = 'true' -%}
 {%- elif among == 'batch' -%}
     {%- set chosen = in_batch() -%}
@@ -23,7 +27,10 @@
     and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
     {%- endset -%}
 {%- elif among == 'judged' -%}
-    {%- set chosen = 'message_group_id in (select message_group_id from ' ~ ref('int_message_groups__judged') ~ ')' -%}
+    {%- set chosen -%}
+    first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
+    and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    {%- endset -%}
 {%- elif among == 'days' -%}
     {%- set chosen = 'event_date in (select event_date from ' ~ ref('int_event_dates__touched') ~ ')' -%}
 {%- elif among == 'listed' -%}
@@ -38,8 +45,9 @@
     {%- endset -%}
 {%- elif among == 'compared' -%}
     {%- set chosen = 'address in (select address from ' ~ ref('int_policy_addresses__changed') ~ ')' -%}
-{%- else -%}
-    {{ exceptions.raise_compiler_error('among is batch, touched, judged, days, listed, profiled, compared or nothing, not ' ~ among) }}
+{%- elif among != 'concluded' -%}
+    {%- set known = 'batch, touched, judged, days, concluded, listed, profiled, compared' -%}
+    {{ exceptions.raise_compiler_error('among is one of ' ~ known ~ ', or nothing, not ' ~ among) }}
 {%- endif -%}
 
 {%- set shown = (filled + (keys | sum(start=[])) + (accepted | list)) | unique | list -%}

@@ -1,0 +1,17 @@
+-- On which days there are records of which groups. Whoever looks for events of some groups in all of history looks for their
+-- days here, among few and narrow rows, and reads events on these days only (macros/days_of_groups.sql). A day too many costs
+-- time; none may be missing, so copies that do not count have theirs, too.
+
+{{ config(
+    materialized='incremental',
+    batch_key='file_digest',
+    order_by='event_date, message_group_id',
+) }}
+
+select distinct
+    message_group_id,
+    event_date,
+    file_digest,
+    landed_at
+from {{ ref('int_staged_events__collected') }}
+where event_type is not null and {{ in_batch() }}

@@ -1,0 +1,24 @@
+-- By what a report that came apart may name a message that was logged: its recipient with its id, and with its return path,
+-- each as a number. Messages that a report may speak of are looked for in all of history: here, in sixteen bytes of each, and
+-- not in the facts. Two messages may share a number: what is found is compared by what it says (int_report_links__found).
+
+{{ config(
+    materialized='incremental',
+    touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
+    days={'column': 'event_date', 'model': 'int_logged_days__touched'},
+    spread_by='message_group_id',
+) }}
+
+select distinct
+    event_date,
+    message_group_id,
+    {{ report_key('recipient', message_key('message_id')) }} as message_id_key,
+    {{ report_key('recipient', 'envelope_sender') }} as return_path_key
+from {{ ref('fct_delivery_events') }}
+where
+    not {{ is_report() }}
+    and recipient is not null
+    {%- if not is_rebuilt() %}
+    and event_date in (select event_date from {{ ref('int_logged_days__touched') }})
+    and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+    {%- endif %}
