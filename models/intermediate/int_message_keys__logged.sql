@@ -9,16 +9,26 @@
     spread_by='message_group_id',
 ) }}
 
-select distinct
+with messages as (
+    select distinct
+        event_date,
+        message_group_id,
+        recipient,
+        message_id,
+        envelope_sender
+    from {{ ref('fct_delivery_events') }}
+    where
+        not {{ is_report() }}
+        and recipient is not null
+        {%- if not is_rebuilt() %}
+        and event_date in (select event_date from {{ ref('int_logged_days__touched') }})
+        and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+        {%- endif %}
+)
+
+select
     event_date,
     message_group_id,
     {{ report_key('recipient', message_key('message_id')) }} as message_id_key,
     {{ report_key('recipient', 'envelope_sender') }} as return_path_key
-from {{ ref('fct_delivery_events') }}
-where
-    not {{ is_report() }}
-    and recipient is not null
-    {%- if not is_rebuilt() %}
-    and event_date in (select event_date from {{ ref('int_logged_days__touched') }})
-    and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
-    {%- endif %}
+from messages
