@@ -42,17 +42,7 @@ known as (  -- noqa: ST03
 {% endif -%}
 -- a report that stands with the message's other events needs no link
 reports as (
-    {%- if is_carried_on %}
-    select * from touched_events
-    where {{ is_report() }}
-    {%- else %}
-    select * from {{ events }}
-    where event_type in ('out_of_band_bounce', 'complaint')
-    -- not `or`: see below
-    union all
-    select * from {{ events }}
-    where source_name = 'dsn' and event_type not in ('out_of_band_bounce', 'complaint')
-    {%- endif %}
+    {{ reports_among('touched_events' if is_carried_on else events) }}
 ),
 
 -- few columns: most reports of most sources stand with their message

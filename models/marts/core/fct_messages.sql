@@ -61,6 +61,10 @@ logged_events as (
 ),
 {%- endif %}
 
+reports as (
+    {{ reports_among('logged_events') }}
+),
+
 -- Nearly all events are no reports, and joined to nothing: of these the engine reads the groups of a share, and no others.
 -- A report that came apart counts for the message it speaks of.
 attributed_events as (
@@ -72,22 +76,21 @@ attributed_events as (
     where not {{ is_report() }}
     union all by name
     select
-        logged_events.* replace (
-            coalesce(links.source_name, logged_events.source_name) as source_name,
-            coalesce(links.message_group_id, logged_events.message_group_id) as message_group_id,
-            coalesce(links.message_recipient_id, logged_events.message_recipient_id) as message_recipient_id,
+        reports.* replace (
+            coalesce(links.source_name, reports.source_name) as source_name,
+            coalesce(links.message_group_id, reports.message_group_id) as message_group_id,
+            coalesce(links.message_recipient_id, reports.message_recipient_id) as message_recipient_id,
             -- the message's, even where that has none: what the report calls it is no second message
-            case when links.event_id is null then logged_events.message_id else links.message_id end as message_id,
-            coalesce(links.envelope_sender, logged_events.envelope_sender) as envelope_sender,
-            coalesce(links.from_domain, logged_events.from_domain) as from_domain,
-            coalesce(links.campaign_id, logged_events.campaign_id) as campaign_id,
-            coalesce(links.sending_ip, logged_events.sending_ip) as sending_ip
+            case when links.event_id is null then reports.message_id else links.message_id end as message_id,
+            coalesce(links.envelope_sender, reports.envelope_sender) as envelope_sender,
+            coalesce(links.from_domain, reports.from_domain) as from_domain,
+            coalesce(links.campaign_id, reports.campaign_id) as campaign_id,
+            coalesce(links.sending_ip, reports.sending_ip) as sending_ip
         ),
         links.event_id is not null as is_linked,
         coalesce(links.is_notice, false) as is_notice
-    from logged_events
-    left join links on logged_events.event_id = links.event_id
-    where {{ is_report('logged_events') }}
+    from reports
+    left join links on reports.event_id = links.event_id
 ),
 
 events as (
