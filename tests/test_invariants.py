@@ -234,3 +234,17 @@ def test_event_that_a_copy_moves_to_another_day_leaves_its_first(tmp_path: Path)
         for mart in ("fct_delivery_events", "fct_bounces", "rpt_bounces_daily", "rpt_delivery_daily"):
             days = marts.read(home.published_database, f"select cast(event_date as varchar) from marts.{mart}")
             assert days == [(expected,)], mart
+
+
+def test_a_message_that_time_ends_keeps_one_row(tmp_path: Path) -> None:
+    """What the second batch says is of other days: of the message's own day nothing is replaced but its row."""
+    settings = Settings(home=tmp_path)
+    line = '{{"event_type": "deferred", "event_at": "{at}", "recipient": "{name}@slow.example", "smtp_code": 451}}\n'
+    (settings.inbox / "events").mkdir(parents=True)
+    outcomes = []
+    for name, at in (("ann", "2026-03-01T12:00:00Z"), ("bob", "2026-03-20T12:00:00Z")):
+        (settings.inbox / "events" / f"{name}.jsonl").write_text(line.format(at=at, name=name))
+        run_all(settings)
+        query = "select outcome from marts.fct_messages where recipient = 'ann@slow.example'"
+        outcomes.append(marts.read(settings.published_database, query))
+    assert outcomes == [[("in_flight",)], [("undelivered",)]]
