@@ -14,6 +14,7 @@
 -#}
 {% test rules(model, filled=[], keys=[], accepted={}, references={}, among=none) %}
 
+{#- before all else: while dbt parses, to see what this depends on, nothing is continued -#}
 {%- if among == 'concluded' -%}
     {%- set chosen = 'undelivered_date in (select event_date from ' ~ ref('int_conclusion_dates__touched') ~ ')' -%}
 {%- endif -%}
