@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test torture lint format samples docs bench lock clean
+.PHONY: run test test-long torture lint format samples docs bench lock clean
 
 run: .venv/ready
 	$(BIN)/bouncehouse run --home data --inbox samples
@@ -10,7 +10,11 @@ run: .venv/ready
 test: .venv/ready
 	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-# What takes long, an hour and more: kills, spoilt files, histories. TORTURE_KILLS says how many runs are killed, TORTURE_SEED
+# What takes many builds: kills, erasures, homes put back from elsewhere. Some minutes; .ci/run has these too.
+test-long: .venv/ready
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m long
+
+# What takes an hour and more: kills, spoilt files, histories. TORTURE_KILLS says how many runs are killed, TORTURE_SEED
 # repeats those of an earlier time.
 torture: .venv/ready
 	$(BIN)/pytest -m torture -s --timeout 0

@@ -44,6 +44,7 @@ from flows import landing
 from flows.build import build
 from flows.dbt_process import end_dbt
 from flows.generate import generate
+from flows.landing.inbox import SETTLED_SECONDS
 from flows.landing.source import COMMON_COLUMNS
 from flows.publish import publish
 from flows.report import Selection, find_campaigns, report
@@ -313,7 +314,7 @@ ON_HOME: dict[str, Callable[[Settings], dict[str, Any] | None]] = {
 
 def read_profile(settings: Settings) -> list[dict[str, Any]]:
     """Seconds of the slowest nodes of the last build, the largest first."""
-    results = json.loads((settings.state / "dbt" / "results.json").read_text())["results"]
+    results = json.loads((settings.dbt_target / "results.json").read_text())["results"]
     nodes = [{key: result[key] for key in ("name", "kind", "seconds")} for result in results]
     return sorted(nodes, key=lambda node: -node["seconds"])[:SLOWEST]
 
@@ -376,6 +377,8 @@ class Grown:
     def take_in(self, name: str, paths: list[Path]) -> dict[str, Any]:
         """Land new files, build, publish and export: seconds and peak memory of each step."""
         link(paths, self.settings.inbox)
+        # logs lie for a while before they are fetched: of one written just now a run looks whether it has changed
+        time.sleep(SETTLED_SECONDS + 1)
         steps = {}
         for step in STEPS:
             steps[step] = apart(step, self.folder)

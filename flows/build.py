@@ -26,6 +26,7 @@ from flows.work_state import (
     create_state,
     find_versions,
     find_work_state,
+    has_built_since_rebuild,
     read_begun,
     read_tested_whole,
     read_versions,
@@ -128,7 +129,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
             batch = [load for load in find_kept(settings, retained) if load.file_digest not in finished]
         if not batch and built_with == versions and not full_refresh and not begun_with and not test_whole:
             return BuildResult(False, 0, 0, 0, [], time.perf_counter() - started, notes)
-        warm_dbt()  # while the batch is made ready
+        warm_dbt(settings.dbt_target)  # while the batch is made ready
         tested_at = read_tested_whole(connection)
         is_due = tested_at is None or datetime.now(UTC).replace(tzinfo=None) - tested_at >= timedelta(WHOLE_TEST_DAYS)
         is_tested_whole = full_refresh or test_whole or is_due
@@ -139,6 +140,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         is_list_continued = (
             is_continued and built_with is not None and built_with.suppression_settings == versions.suppression_settings
         )
+        has_views = is_list_continued and has_built_since_rebuild(connection)
         connection.execute("update landing.work_state set is_settled = false")
         show_batch(connection, settings, batch)
         show_retained(connection, retained)
@@ -158,7 +160,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         if full_refresh:
             connection.execute("drop schema if exists marts.marts cascade")  # of a model that is no more, too
     failpoint("build.batch_shown")
-    results = _run_dbt(settings, versions, this_build)
+    results = _run_dbt(settings, versions, this_build, has_views=has_views)
     failpoint("build.dbt_ended")
     failures = [result for result in results if result["status"] in {"error", "fail", "runtime error"}]
     if failures:
@@ -192,10 +194,13 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
     )
 
 
-def _run_dbt(settings: Settings, versions: Versions, this_build: dict[str, bool]) -> list[dict[str, Any]]:
+def _run_dbt(
+    settings: Settings, versions: Versions, this_build: dict[str, bool], *, has_views: bool
+) -> list[dict[str, Any]]:
     """Run `dbt build` in a process of its own (in-process dbt keeps the database locked) and give its results.
 
-    `this_build` is what models have to know of it (macros/this_build.sql).
+    `this_build` is what models have to know of it (macros/this_build.sql). `has_views`: what this build would make of
+    models that are views, the last one has made.
     """
     variables = {
         **settings.suppression_variables,
@@ -204,14 +209,20 @@ def _run_dbt(settings: Settings, versions: Versions, this_build: dict[str, bool]
         # what dbt parsed holds whole paths of seeds: with this, another installation that takes a home over parses anew
         "project_directory": str(find_project_directory()),
     }
-    # where the tables are as the last build left them, seeds are too: where one has moved, everything is built anew
-    left_out = ["unit_test", "seed"] if this_build["is_continued"] else ["unit_test"]
-    arguments = ["build", "--exclude-resource-type", *left_out, "--vars", json.dumps(variables)]
+    left_out = []
+    if this_build["is_continued"]:
+        # seeds are as the last build left them: where one has moved, the rules or everything is another
+        left_out += ["resource_type:seed"] if this_build["is_tested_whole"] else ["path:seeds"]
+    if has_views:
+        left_out += [f"config.materialized:view,path:models/{folder}" for folder in ("staging", "intermediate")]
+    # `empty`: what is left out leaves the tests that look at it
+    arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "empty"]
+    arguments += ["--vars", json.dumps(variables), *(["--exclude", *left_out] if left_out else [])]
     if this_build["is_rebuilt"]:
         arguments.append("--full-refresh")
-    target = settings.state / "dbt"
+    target = settings.dbt_target
     with progress.follow("Building", "steps"):
-        done = warm_dbt().run(
+        done = warm_dbt(target).run(
             arguments,
             target=target,
             environment={
@@ -256,7 +267,7 @@ def _describe_failures(settings: Settings, failures: list[dict[str, Any]]) -> Bu
 
 def _describe_warning(connection: duckdb.DuckDBPyConnection, result: dict[str, Any]) -> list[str]:
     """Give what a test warns of: its own sentences where it selects a `warning`, else its name and dbt's count."""
-    cursor = connection.execute(f"select * from ({result['query']}) limit {SAMPLE_ROWS}")
+    cursor = connection.execute(f"select * from ({result['code']}) limit {SAMPLE_ROWS}")
     if [column[0] for column in cursor.description or []] == ["warning"]:
         return [str(row[0]) for row in cursor.fetchall()]
     return [f"{result['name']}: {result['message'] or ''}"]
@@ -264,7 +275,7 @@ def _describe_warning(connection: duckdb.DuckDBPyConnection, result: dict[str, A
 
 def _sample(connection: duckdb.DuckDBPyConnection, failure: dict[str, Any]) -> list[str]:
     """Give some rows of a failed data test, a line each; `repr` keeps control characters from acting."""
-    cursor = connection.execute(f"select * from ({failure['query']}) limit {SAMPLE_ROWS}")
+    cursor = connection.execute(f"select * from ({failure['code']}) limit {SAMPLE_ROWS}")
     names = [column[0] for column in cursor.description or []]
     lines = []
     for row in cursor.fetchall():

@@ -102,7 +102,7 @@ def run(
         _print_run(settings, result)
         return
     set_environment(settings, verbose=verbose)
-    warm_dbt()  # while Prefect starts
+    warm_dbt(settings.dbt_target)  # while Prefect starts
     try:
         with use_server(settings):
             from flows.daily import daily

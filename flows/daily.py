@@ -167,7 +167,7 @@ def daily(
         with step("look into the inbox"):
             arrivals = look_into_inbox(settings)
         if arrivals.files:
-            warm_dbt()  # while they are landed
+            warm_dbt(settings.dbt_target)  # while they are landed
         with step(f"read {FILE_NAME}"):
             read_own(settings)
         with step("land"), progress.follow("Landing", "bytes", sum(each.file_bytes for each in arrivals.files)):

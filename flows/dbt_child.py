@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import sys
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -17,14 +19,16 @@ from typing import IO, Any, NoReturn
 from dbt.artifacts.schemas.run import RunExecutionResult
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
+from dbt.contracts.graph.nodes import ParsedNode
 from dbt.contracts.project import Configuration, PackageConfig, ProfileConfig, Project, ProjectFlags
 from dbt.contracts.selection import SelectorFile
+from dbt.parser.manifest import PARTIAL_PARSE_FILE_NAME, extended_mashumuro_decoder
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.event_manager_client import ctx_set_event_manager
 
 from flows.child import end_with_parent
-from flows.dbt_process import LOG_NAME, PROGRESS_NAME, RESULTS_NAME, SAID_NAME
+from flows.dbt_process import LOG_NAME, LOOK_SECONDS, PROGRESS_NAME, RESULTS_NAME, SAID_NAME
 from flows.exports.exposures import find_version
 
 LOGGED_LEVELS = ("info", "warn", "error")
@@ -35,13 +39,12 @@ CHECKED_CONTRACTS = (Configuration, PackageConfig, ProfileConfig, Project, Proje
 """What dbt holds dbt_project.yml, profiles.yml and its other settings against."""
 
 
-def serve(answers: int) -> None:
+def serve(answers: int, target: Path | None = None) -> None:
     """Run dbt for each line of standard input, in a fork, and answer with a line: its exit code, negative for a signal.
 
     It has one thread when it forks: what starts others when it is imported (DuckDB, Arrow) is left to the forks.
     """
-    for contract in CHECKED_CONTRACTS:
-        contract.json_schema()  # cached: each run checks what it reads of the project by these
+    _warm(target)
     # an interrupt from the keyboard is for whoever started us: when that ends, so do we
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what is imported stays until the end: no use in looking through it again and again
@@ -59,6 +62,16 @@ def serve(answers: int) -> None:
         os.close(theirs)
         os.write(answers, f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
+
+
+def _warm(target: Path | None) -> None:
+    """Have made what dbt makes when it is first needed, and each fork would make for itself."""
+    for contract in CHECKED_CONTRACTS:
+        contract.json_schema()  # cached: each run checks what it reads of the project by these
+    if target:
+        # reading a manifest makes the functions that read its parts; what it says is left to the runs to find out
+        with suppress(Exception):
+            Manifest.from_msgpack((target / PARTIAL_PARSE_FILE_NAME).read_bytes(), decoder=extended_mashumuro_decoder)
 
 
 def _run_request(request: dict[str, Any], pipe: int) -> NoReturn:
@@ -106,8 +119,8 @@ def main(target: Path, arguments: list[str]) -> None:
     """Run dbt with the arguments; write its log, and last, whole or not at all, its results as JSON.
 
     An object of `error`, null unless dbt gave up as a whole, and `results`: of each node `kind`, `name` (of a table's
-    test, `rules of fct_bounces`), `status`, `message` and `seconds`; of a test that does not pass its `query`; of a
-    mart its `description` and those of its `columns`. `exposures` are those of the manifest, and `exposures_version`
+    test, `rules of fct_bounces`), `status`, `message`, `seconds` and `code`, the SQL that it came to; of a mart its
+    `description` and those of its `columns`. `exposures` are those of the manifest, and `exposures_version`
     tells of which files (flows/exports/exposures.py); of a `parse` there is nothing else.
     """
     from dbt.adapters.duckdb.credentials import DuckDBCredentials
@@ -119,6 +132,8 @@ def main(target: Path, arguments: list[str]) -> None:
         "_connection_keys",
         lambda self: [key for key in connection_keys(self) if key not in ("path", "attach")],
     )
+    # dbt writes each node's SQL into files, twice, and makes their folders: our results have it, in one
+    setattr(ParsedNode, "write_node", lambda *_: None)  # noqa: B010 - likewise
     ctx_set_event_manager(HeardEvents())
     version = find_version()
     with (target / LOG_NAME).open("w", encoding="utf-8", buffering=1) as log:  # a kill loses no line
@@ -140,10 +155,10 @@ def main(target: Path, arguments: list[str]) -> None:
 
 
 class Progress:
-    """Notes in a file how far dbt is."""
+    """Notes in a file how far dbt is, not more often than somebody looks."""
 
     def __init__(self, path: Path, lock: Lock) -> None:
-        self.path, self.lock, self.done, self.total = path, lock, 0, 0
+        self.path, self.lock, self.done, self.total, self.noted_at = path, lock, 0, 0, 0.0
 
     def hear(self, event: Any) -> None:
         """Count the nodes that are through, by dbt's events."""
@@ -154,7 +169,10 @@ class Progress:
                 self.total = event.data.node_count
             else:
                 self.done += 1
-            self.path.write_text(f"{self.done} {self.total}", encoding="ascii")
+            now = time.monotonic()
+            if now - self.noted_at >= LOOK_SECONDS or self.done == self.total:
+                self.path.write_text(f"{self.done} {self.total}", encoding="ascii")
+                self.noted_at = now
 
 
 def _log(log: IO[str], lock: Lock, event: Any) -> None:
@@ -174,9 +192,8 @@ def _describe(result: Any) -> dict[str, Any]:
         "status": status,
         "message": result.message,
         "seconds": result.execution_time,
+        "code": getattr(node, "compiled_code", None),
     }
-    if node.resource_type == "test" and status != "pass":
-        described["query"] = node.compiled_code
     if node.resource_type == "model" and node.schema == "marts":
         described["description"] = node.description
         described["columns"] = {column.name: column.description for column in node.columns.values()}
@@ -195,4 +212,4 @@ def _describe_exposure(node: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)

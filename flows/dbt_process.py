@@ -42,15 +42,18 @@ class DbtRun:
 
 
 class DbtProcess:
-    """A process that has dbt imported, or is about to, and runs it in forks of itself, one at a time."""
+    """A process that has dbt imported, or is about to, and runs it in forks of itself, one at a time.
 
-    def __init__(self) -> None:
+    `target`, a folder that dbt wrote into before, lets it make ready what reading a parsed project takes.
+    """
+
+    def __init__(self, target: Path | None = None) -> None:
         answers, theirs = os.pipe()
         self.answers = os.fdopen(answers, "rb")
         self.said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         # its standard input stays open as long as we live: see flows/child.py
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.dbt_child", str(theirs)],
+            [sys.executable, "-m", "flows.dbt_child", str(theirs), *([str(target)] if target else [])],
             pass_fds=[theirs], stdin=subprocess.PIPE, stdout=self.said, stderr=subprocess.STDOUT,
         )  # fmt: skip
         os.close(theirs)
@@ -141,12 +144,12 @@ _process: DbtProcess | None = None
 _making = threading.Lock()
 
 
-def warm_dbt() -> DbtProcess:
+def warm_dbt(target: Path | None = None) -> DbtProcess:
     """The process of ours that has dbt imported; gives it at once, though it may still be about to."""
     global _process
     with _making:
         if _process is None or not _process.is_usable:
-            _process = DbtProcess()
+            _process = DbtProcess(target)
         return _process
 
 

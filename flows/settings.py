@@ -131,6 +131,11 @@ class Settings(BaseSettings):
         return self.root / "state"
 
     @property
+    def dbt_target(self) -> Path:
+        """Where dbt builds: what it parsed, its log and its results."""
+        return self.state / "dbt"
+
+    @property
     def work_database(self) -> Path:
         return self.root / "work.duckdb"
 

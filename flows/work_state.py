@@ -14,7 +14,7 @@ from flows import landing, rules
 from flows.dbt_project import find_project_directory
 from flows.failpoints import failpoint
 from flows.pair import CREATE_TOKENS, confirm
-from flows.retained import find_retained
+from flows.retained import TABLES, find_retained
 from flows.settings import Settings
 from flows.sources import read_sources
 from flows.work import WorkDamagedError, is_usable, mark_format, open_work
@@ -25,8 +25,8 @@ class Versions:
     """What the tables in the private databases depend on besides the landed files."""
 
     project: str
-    """Digest of the models, macros, seeds other than the rules, and of what sources.yml says of records; when it moves,
-    everything is built from landing."""
+    """Digest of the models, macros, seeds other than the rules, of the columns of what landed and is retained, and of
+    what sources.yml says of records; when it moves, everything is built from landing."""
     rule_set: str
     """Digest of the rules; when it moves, every message is derived and judged again."""
     suppression_settings: str
@@ -45,6 +45,7 @@ def find_versions(settings: Settings) -> Versions:
             # descriptions and tests in YAML change no table
             if path.suffix in {".sql", ".csv"} and path.name not in rule_seeds:
                 digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(json.dumps([landing.LANDING_COLUMNS, TABLES]).encode())
     digest.update(json.dumps(read_sources(settings).variables, sort_keys=True).encode())
     suppression_settings = json.dumps(settings.suppression_variables, sort_keys=True)
     retained = find_retained(settings)
@@ -159,6 +160,12 @@ def can_continue(connection: duckdb.DuckDBPyConnection) -> bool:
         )
         from landing.work_state"""
     ).fetchone()
+    return bool(row and row[0])
+
+
+def has_built_since_rebuild(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the last finished build was none that began from nothing, for which some views are others."""
+    row = connection.execute("select count(*) > 1 from landing.builds").fetchone()
     return bool(row and row[0])
 
 

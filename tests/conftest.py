@@ -75,7 +75,7 @@ PARSED = Path(tempfile.gettempdir()) / (
 def run_all(settings: Settings, *, full_refresh: bool = False) -> Warehouse:
     """Land, build and publish."""
     land_all(settings)
-    parsed = settings.state / "dbt" / "partial_parse.msgpack"
+    parsed = settings.dbt_target / "partial_parse.msgpack"
     if PARSED.exists() and not parsed.exists():
         parsed.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PARSED, parsed)
@@ -123,9 +123,9 @@ def give_exposures(settings: Settings) -> None:
         if not EXPOSURES.exists():
             parse_project(settings)
             mine = EXPOSURES.with_suffix(f".{os.getpid()}")
-            shutil.copy(settings.state / PARSED_EXPOSURES / RESULTS_NAME, mine)
+            shutil.copy(settings.dbt_target / PARSED_EXPOSURES / RESULTS_NAME, mine)
             mine.replace(EXPOSURES)
-    target = settings.state / PARSED_EXPOSURES / RESULTS_NAME
+    target = settings.dbt_target / PARSED_EXPOSURES / RESULTS_NAME
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(EXPOSURES, target)
 

@@ -104,6 +104,7 @@ def test_policies_stand_side_by_side(known_little: Warehouse) -> None:
     ]
 
 
+@pytest.mark.long
 def test_both_policies_are_told_alike_whichever_is_in_force(known_little: Warehouse) -> None:
     """And either equals the list it makes: dbt's own test of that runs with each build."""
     query = "select * from marts.ops_suppression_policy_addresses order by address"

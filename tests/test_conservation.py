@@ -5,6 +5,7 @@ import shutil
 import duckdb
 import pytest
 
+from flows.dbt_process import read_results
 from flows.settings import Settings
 from flows.work import open_work
 from tests import marts
@@ -42,11 +43,17 @@ def work(generated: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Sett
     return copy
 
 
+def find_code(warehouse: Warehouse, node: str) -> str:
+    """The SQL that a model or a test came to."""
+    (code,) = (
+        result["code"] for result in read_results(warehouse.settings.dbt_target)["results"] if result["name"] == node
+    )
+    return code
+
+
 def reconcile(connection: duckdb.DuckDBPyConnection, generated: Warehouse) -> list[tuple]:
     """The files of which something is missing, with their events counted anew."""
-    compiled = generated.settings.state / "dbt/compiled/bouncehouse/models"
-    counted = (compiled / "intermediate/int_file_events__counted.sql").read_text()
-    accounts = (compiled / "marts/ops/ops_reconciliation.sql").read_text()
+    counted, accounts = (find_code(generated, model) for model in ("int_file_events__counted", "ops_reconciliation"))
     kept = '"work"."intermediate"."int_file_events__counted"'
     assert kept in accounts
     return connection.execute(
@@ -66,12 +73,12 @@ def test_each_law_stands(generated: Warehouse, work: Settings, breach: str) -> N
 
 def test_a_day_that_was_not_counted_again_shows(generated: Warehouse, work: Settings) -> None:
     """What is kept by day of files' events is compared with all events at each build."""
-    compiled = generated.settings.state / "dbt/compiled/bouncehouse/tests/dbt/assert_file_events_are_counted.sql"
+    compiled = find_code(generated, "assert_file_events_are_counted")
     with open_work(work) as connection:
-        assert connection.execute(compiled.read_text()).fetchall() == []
+        assert connection.execute(compiled).fetchall() == []
         connection.execute("begin")
         connection.execute(f"delete from marts.marts.fct_delivery_events {AN_EVENT}")
-        [(_, kept, events)] = connection.execute(compiled.read_text()).fetchall()
+        [(_, kept, events)] = connection.execute(compiled).fetchall()
         assert kept == events + 1
         connection.execute("rollback")
 

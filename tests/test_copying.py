@@ -153,6 +153,7 @@ def test_a_large_file_is_written_over_the_one_before_the_last(large: Settings, m
     assert marts.differences(whole.published_database, large.published_database) == {}
 
 
+@pytest.mark.long
 def test_a_reader_keeps_the_state_that_he_opened(large: Settings) -> None:
     count = "select count(*) from marts.fct_bounces"
     with duckdb.connect(large.published_database, read_only=True) as reader:
@@ -167,6 +168,7 @@ def test_a_reader_keeps_the_state_that_he_opened(large: Settings) -> None:
     assert marts.read(large.published_database, count) == [(before[0] + 2,)]
 
 
+@pytest.mark.long
 def test_a_kill_before_the_swap_leaves_no_file_under_two_names_to_be_written_to(
     large: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +192,7 @@ def test_a_kill_before_the_swap_leaves_no_file_under_two_names_to_be_written_to(
     assert ("cleo@late.example",) in marts.read(large.published_database, "select recipient from marts.fct_bounces")
 
 
+@pytest.mark.long
 def test_nothing_that_was_erased_stays_in_the_file_before(large: Settings) -> None:
     erase(large, ["bob@late.example"], by="eve", reason="letter")
     assert not large.former_database.exists()
@@ -199,12 +202,14 @@ def test_nothing_that_was_erased_stays_in_the_file_before(large: Settings) -> No
         assert b"bob@late.example" not in path.read_bytes()
 
 
+@pytest.mark.long
 def test_without_room_for_two_the_one_before_is_not_kept(large: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 1 << 40, 1000))
     publish_more(large, "cleo")
     assert not large.former_database.exists()
 
 
+@pytest.mark.long
 def test_what_a_client_wrote_into_is_not_kept(large: Settings) -> None:
     with duckdb.connect(large.published_database) as connection:
         connection.execute("create table mine as select 1")

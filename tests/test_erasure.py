@@ -363,6 +363,7 @@ def test_an_erased_address_stands_nowhere_and_stays_on_its_lists(generated, tmp_
     assert find_history(settings, left).states["suppression"]
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("erasure")
 def test_an_erasure_that_was_killed_is_brought_to_its_end_by_the_next_run(generated, tmp_path, monkeypatch):
     settings = copy_home(generated.settings, tmp_path)

@@ -94,12 +94,15 @@ def test_order_splits_and_repetition_change_nothing(tmp_path: Path, logs: Logs, 
     """
     generator = random.Random(SEED)
     days = [tmp_path / f"day-{number}" for number in range(3)]
+    models = []
     deal_out(logs.folder, days, generator)
     settings = Settings(home=tmp_path / "home", inbox_directory=tmp_path / "inbox")
     for day in days:
         shutil.copytree(day, settings.inbox, dirs_exist_ok=True)
         daily = run_all(settings)
         assert daily.result.is_built
+        models.append(daily.result.models)
+    assert models[0] == models[1] > models[2]  # views are as they were
     assert marts.differences(generated.database, daily.database) == {}
     assert not build.build(settings).is_built  # every landed file was built, and is not built again
     restated = marts.read(daily.database, RESTATED)
@@ -111,6 +114,7 @@ def test_order_splits_and_repetition_change_nothing(tmp_path: Path, logs: Logs, 
     assert marts.read(rebuilt.database, RESTATED) == restated
 
 
+@pytest.mark.long
 def test_work_database_lost_is_rebuilt_from_landing(tmp_path: Path, logs: Logs, generated: Warehouse) -> None:
     """Invariant 8, with neither inbox nor work database left."""
     home = tmp_path / "home"
@@ -120,6 +124,21 @@ def test_work_database_lost_is_rebuilt_from_landing(tmp_path: Path, logs: Logs, 
     build.build(settings)
     publish.publish(settings)
     assert marts.differences(generated.database, settings.published_database) == {}
+
+
+@pytest.mark.long
+def test_a_great_batch_is_cut_and_builds_the_same(
+    tmp_path: Path, logs: Logs, generated: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Staged by many portions, and messages made by several shares, at once and of a batch that comes after."""
+    monkeypatch.setenv("DBT_ENV_CUSTOM_ENV_RECORDS_AT_ONCE", "300")
+    settings = Settings(home=tmp_path / "home", inbox_directory=tmp_path / "inbox")
+    for source in ("kumomta", "dsn"):
+        shutil.copytree(logs.folder / source, settings.inbox / source)
+    run_all(settings)
+    shutil.copytree(logs.folder, settings.inbox, dirs_exist_ok=True)
+    cut = run_all(settings)
+    assert marts.differences(generated.database, cut.database) == {}
 
 
 @pytest.mark.torture
@@ -154,7 +173,7 @@ def test_file_landed_while_a_build_ran_is_built_by_the_next(tmp_path: Path, logs
         [sys.executable, "-c", "import sys; from pathlib import Path; from flows import build;"
          "from flows.settings import Settings; build.build(Settings(home=Path(sys.argv[1])))", str(settings.root)],
     )  # fmt: skip
-    while not (settings.state / "dbt").exists() and process.poll() is None:
+    while not (settings.dbt_target).exists() and process.poll() is None:
         time.sleep(0.05)
     last.write_bytes(kept)
     [load] = land_all(settings)

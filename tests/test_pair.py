@@ -120,6 +120,7 @@ def test_what_does_not_belong_together_is_noticed(home: Settings, spoilt: str) -
     assert work.prepare_work(home) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spoilt", ["no marts", "older work database"])
 def test_what_does_not_belong_together_is_built_again_from_landing(home: Settings, spoilt: str) -> None:
     spoil, reason = SPOILT[spoilt]
@@ -133,6 +134,7 @@ def test_what_does_not_belong_together_is_built_again_from_landing(home: Setting
     assert build.is_up_to_date(home)
 
 
+@pytest.mark.long
 def test_both_put_back_take_in_what_landed_since(home: Settings) -> None:
     """The pair of an earlier day is a pair."""
     before = shutil.copy(home.published_database, home.root.parent / "published.duckdb")
@@ -144,6 +146,7 @@ def test_both_put_back_take_in_what_landed_since(home: Settings) -> None:
     assert marts.differences(before, home.published_database) == {}
 
 
+@pytest.mark.long
 def test_a_build_killed_between_the_two_files_is_finished_by_the_next(home: Settings) -> None:
     """Again and again, and without building everything again."""
     add(home, "bob")
@@ -207,6 +210,7 @@ def test_what_is_published_is_the_marts_and_nothing_else(home: Settings) -> None
         assert kinds == [("v1.3.0+",)]
 
 
+@pytest.mark.long
 def test_free_blocks_are_not_published_beyond_a_share(home: Settings) -> None:
     """Where they are more, the marts are written anew under the same token: the pair stays one."""
     before = shutil.copy(home.published_database, home.root.parent / "published.duckdb")
@@ -264,12 +268,13 @@ def test_damaged_marts_are_not_published(home: Settings) -> None:
     assert publish.published_build_id(home) == find_build_id(home)
 
 
+@pytest.mark.long
 def test_what_dbt_parsed_for_one_home_serves_another_and_leaves_its_files_alone(home: Settings, tmp_path: Path) -> None:
     there = Settings(home=tmp_path / "there")
     (there.inbox / "events").mkdir(parents=True)
     (there.inbox / "events" / "eve.jsonl").write_text(LINE.format(name="eve"))
     files = {path: path.read_bytes() for path in (home.work_database, home.marts_database)}
     run_all(there)  # by what dbt parsed for the first of all homes
-    assert "partial pars" not in (there.state / "dbt" / "dbt.log").read_text()
+    assert "partial pars" not in (there.dbt_target / "dbt.log").read_text()
     assert {path: path.read_bytes() for path in files} == files
     assert marts.read(there.published_database, "select recipient from marts.fct_bounces") == [("eve@late.example",)]

@@ -169,6 +169,7 @@ def test_days_of_other_time_zones_are_told_to_be_gone(aged: Settings) -> None:
     report(aged.published_database, later)
 
 
+@pytest.mark.long
 def test_a_rebuild_from_what_is_left_is_the_same(aged: Settings, tmp_path: Path) -> None:
     """Neither work database nor inbox is needed: landing and what is retained say it all."""
     settings = Settings(home=tmp_path / "home", retention_days=2)

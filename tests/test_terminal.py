@@ -170,6 +170,6 @@ def test_a_short_run_prints_no_line(capsys):
 
 @pytest.mark.xdist_group("warehouse")
 def test_dbt_notes_every_node_that_it_comes_through(warehouse):
-    folder = warehouse.settings.state / "dbt"
+    folder = warehouse.settings.dbt_target
     nodes = len(json.loads((folder / "results.json").read_text())["results"])
     assert (folder / PROGRESS_NAME).read_text() == f"{nodes} {nodes}"

@@ -131,6 +131,7 @@ def test_requests_of_recipients_make_the_users_own_list(tmp_path: Path) -> None:
     assert marts.read(database, "select address from marts.suppressed_at(timestamp '2026-03-02 07:59:59')") == []
 
 
+@pytest.mark.long
 def test_recovered_stays_recovered(tmp_path: Path) -> None:
     """A wave of false refusals is recovered; its late reports and a rebuild change nothing, a later bounce does."""
     settings = Settings(home=tmp_path, threads=1)

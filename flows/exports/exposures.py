@@ -5,7 +5,6 @@ nothing was built here, dbt is asked to parse the project, and nothing else.
 """
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 from flows.dbt_process import LOG_NAME, read_results, warm_dbt
@@ -13,9 +12,8 @@ from flows.dbt_project import find_project_directory
 from flows.problems import ActionableError, mask_addresses
 from flows.settings import Settings
 
-BUILT = Path("dbt")
-PARSED = Path("dbt") / "exposures"
-"""In `state/`: dbt's target folders where it builds, and where it only parses."""
+PARSED = "exposures"
+"""In dbt's target folder: the one where it only parses, for the exposures' sake."""
 
 
 def find_version() -> str:
@@ -33,8 +31,8 @@ def read_exposures(settings: Settings) -> list[dict[str, Any]]:
     `ActionableError` where dbt cannot read its own project.
     """
     version = find_version()
-    for path in (BUILT, PARSED):
-        found = read_results(settings.state / path)
+    for target in (settings.dbt_target, settings.dbt_target / PARSED):
+        found = read_results(target)
         if found.get("exposures_version") == version:
             return _in_order(found["exposures"])
     return _in_order(parse_project(settings)["exposures"])
@@ -46,8 +44,8 @@ def _in_order(exposures: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def parse_project(settings: Settings) -> dict[str, Any]:
     """Have dbt parse the project, beside what builds keep of it: their variables are others."""
-    target = settings.state / PARSED
-    done = warm_dbt().run(["parse"], target=target)
+    target = settings.dbt_target / PARSED
+    done = warm_dbt(settings.dbt_target).run(["parse"], target=target)
     if "exposures" not in done.found:
         words = done.found.get("error") or " ".join(done.said.split()[-80:])
         raise ActionableError(

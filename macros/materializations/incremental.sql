@@ -83,8 +83,13 @@
     {{ return({'relations': [target]}) }}
 {% endmaterialization %}
 
+{#- How many records a great batch is cut by; tests cut small ones, by an environment variable (macros/this_build.sql says why such). -#}
+{% macro records_at_once() -%}
+    {{ return(dbt_metadata_envs.get('RECORDS_AT_ONCE', 2000000) | int) }}
+{%- endmacro %}
+
 {#-
-    Conditions that part the records of the batch, so that of each there are about two millions: by the time of landing, which all
+    Conditions that part the records of the batch, so that each has about so many as are taken at once: by the time of landing, which all
     records of a landing file share, so that the engine passes over the files of the other portions.
 -#}
 {% macro portions_of_batch() %}
@@ -94,7 +99,7 @@
     {%- set bounds, gathered = [], namespace(records=0) -%}
     {%- for landed_at, records in run_query(query).rows -%}
         {%- set gathered.records = gathered.records + records -%}
-        {%- if gathered.records >= 2000000 and not loop.last -%}
+        {%- if gathered.records >= records_at_once() and not loop.last -%}
             {%- do bounds.append("timestamp '" ~ landed_at.isoformat(sep=' ') ~ "'") -%}
             {%- set gathered.records = 0 -%}
         {%- endif -%}
@@ -107,13 +112,16 @@
     {{ return(portions) }}
 {% endmacro %}
 
-{#- Conditions that part what a model with `spread_by` gives, so that of each there are some millions of rows; of others one that always holds. -#}
+{#-
+    Conditions that part what a model with `spread_by` gives, so that each has what comes of four times as many; of other models one
+    that always holds.
+-#}
 {% macro shares_of_batch() %}
     {%- set column = config.get('spread_by') -%}
     {%- set shares = ['true'] -%}
     {%- if column -%}
         {%- set records = run_query('select coalesce(sum(records_landed), 0) from ' ~ source('landing', 'loads')).rows[0][0] | int -%}
-        {%- set count = [records // 8000000 + 1, 256] | min -%}
+        {%- set count = [records // (4 * records_at_once()) + 1, 256] | min -%}
         {%- set bounds = [] -%}
         {%- for number in range(1, count) -%}
             {%- do bounds.append("uuid '" ~ '%02x' % (256 * number // count) ~ "000000-0000-0000-0000-000000000000'") -%}

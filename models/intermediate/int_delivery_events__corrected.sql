@@ -15,7 +15,6 @@ with events as {{ inlined_where_rebuilt() }} (
         from_domain,
         campaign_id,
         event_at,
-        event_date,
         event_type,
         is_attempt,
         attempt_number,
@@ -275,7 +274,6 @@ given_up as (
     select
         expired.event_id,
         replies.logged_event_id,
-        replies.event_date as logged_date,
         replies.event_at as replied_at,
         replies.event_id as reply_event_id
     from with_attempts as expired
@@ -302,8 +300,7 @@ last_replies as (
             (given_up.replied_at, given_up.reply_event_id)
         ) as reply
     from given_up
-    inner join {{ ref('int_delivery_events__united') }} as logged
-        on given_up.logged_event_id = logged.event_id and given_up.logged_date = logged.event_date
+    inner join {{ ref('int_delivery_events__logged') }} as logged on given_up.logged_event_id = logged.event_id
     where logged.response_text is not null
     group by given_up.event_id
 )

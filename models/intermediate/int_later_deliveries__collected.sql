@@ -11,31 +11,29 @@
     anew_unless_continued=true,
 ) }}
 
-with bounced as (
+{%- set bounced %}
     select
         address,
         min(event_at) as bounced_at
     from {{ ref('int_suppression_evidence__collected') }}
     group by address
-),
-
-{% if is_carried_on() %}
--- of those that bounced before, the deliveries are known
-newly_bounced as (
+{%- endset %}
+{%- set newly_bounced %}
     select bounced.*
     from bounced
     inner join {{ ref('int_suppression_addresses__changed') }} as changed
         on bounced.address = changed.address and bounced.bounced_at >= changed.changed_from
+{%- endset %}
+
+with bounced as (
+    {{ bounced }}
 ),
 
-first_bounces as (
-    select min(bounced_at) as bounced_at from newly_bounced
-),
-
--- found by two columns: of all other messages nothing else has to be read
-later_dates as (
-    select distinct first_event_date from {{ ref('fct_messages') }}
-    where outcome = 'delivered' and delivered_at > (select bounced_at from first_bounces)
+{% if is_carried_on() %}
+{%- set since = first_moment('with bounced as (' ~ bounced ~ ') select min(bounced_at) from (' ~ newly_bounced ~ ')') %}
+-- of those that bounced before, the deliveries are known
+newly_bounced as (
+    {{ newly_bounced }}
 ),
 
 -- not by a common table of all delivered messages, which the engine would write down
@@ -54,7 +52,7 @@ later as (
         on messages.recipient = newly_bounced.address and messages.delivered_at > newly_bounced.bounced_at
     where
         messages.outcome = 'delivered'
-        and messages.first_event_date in (select first_event_date from later_dates)
+        and messages.delivered_at > {{ since }}
         and messages.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
 )
 {% else %}

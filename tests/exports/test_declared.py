@@ -49,11 +49,9 @@ def test_dbt_is_asked_again_when_the_yaml_has_changed_and_not_otherwise(home, mo
     assert [each["name"] for each in exposures.read_exposures(home)] == ["bounces", "suppression_list", "undeliveries"]
     monkeypatch.setattr(exposures, "find_version", lambda: "another")
     assert exposures.read_exposures(home) == [{"name": "asked"}]
-    (home.state / exposures.BUILT / RESULTS_NAME).write_text(
-        '{"exposures_version": "another", "exposures": [{"name": "built"}]}'
-    )
+    (home.dbt_target / RESULTS_NAME).write_text('{"exposures_version": "another", "exposures": [{"name": "built"}]}')
     assert exposures.read_exposures(home) == [{"name": "built"}]
-    (home.state / exposures.BUILT / RESULTS_NAME).write_text('{"error": "dbt gave up", "results": []}')
+    (home.dbt_target / RESULTS_NAME).write_text('{"error": "dbt gave up", "results": []}')
     assert exposures.read_exposures(home) == [{"name": "asked"}]
 
 

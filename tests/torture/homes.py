@@ -213,7 +213,7 @@ STAGES: tuple[tuple[tuple[str, int], ...], ...] = (
         ("pair.announced", 1),
         ("pair.written", 1),
         ("build.batch_shown", 1),
-        ("build.node", 270),
+        ("build.node", 190),
     ),
     (
         ("build.dbt_ended", 1),

@@ -50,13 +50,14 @@ print(json.dumps([looks, seen]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("invariants")
 def test_a_dozen_kills_of_the_first_run(tmp_path: Path, api: dict[str, str], logs: Logs, generated: Warehouse) -> None:
     """Invariant 3, on a home that has nothing yet: readers find nothing or the end."""
     home = tmp_path / "home"
     # what dbt parsed of the project serves any home, and would take most of the time
     (home / "state" / "dbt").mkdir(parents=True)
-    shutil.copy(generated.settings.state / "dbt" / "partial_parse.msgpack", home / "state" / "dbt")
+    shutil.copy(generated.settings.dbt_target / "partial_parse.msgpack", home / "state" / "dbt")
     (home / "inbox").symlink_to(logs.folder)
     export_all(generated.settings)
     exports = read_exports(generated.settings.exports)

@@ -1,8 +1,6 @@
 -- Delivery reports (RFC 3464), complaints (RFC 5965) and reports in prose as delivery events. What they say was found when
 -- they were read (flows/landing/dsn.py); here it is judged.
 
-{{ config(materialized='view') }}
-
 with records as (
     select
         *,

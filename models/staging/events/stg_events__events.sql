@@ -1,7 +1,5 @@
 -- Canonical events as written by the sender's own tools: only types are to be put right.
 
-{{ config(materialized='view') }}
-
 with records as (
     select
         *,

@@ -1,8 +1,6 @@
 -- Exim's lines as delivery events; every other line is of a kind that is none. Sender and Message-ID stand in the
 -- arrival line, maybe in another file: int_exim__message_facts keeps them.
 
-{{ config(materialized='view') }}
-
 with lines as (
     select * from {{ ref('stg_exim__lines') }}
 ),

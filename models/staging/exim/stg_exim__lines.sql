@@ -1,6 +1,8 @@
 -- Lines of Exim's mainlog taken apart: which message they speak of, and what they say.
 -- Format: Exim specification, chapter "Log files"; src/deliver.c and src/receive.c where it is silent.
 
+{{ config(materialized='table') }}
+
 with lines as (
     select
         *,

@@ -1,8 +1,6 @@
 -- KumoMTA log records as delivery events.
 -- Format: https://docs.kumomta.com/reference/log_record/ and crates/kumo-log-types in its source.
 
-{{ config(materialized='view') }}
-
 {#- `recipient` is a text, or an array of texts since 2025.12.02: recipients that got the same reply share a record #}
 {%- set has_list = "coalesce(type = 'Feedback' or recipient like '[%', false)" %}
 

@@ -1,8 +1,6 @@
 -- Mailgun's events, from webhooks or its Events API, as delivery events.
 -- Format: https://documentation.mailgun.com/docs/mailgun/user-manual/events/events
 
-{{ config(materialized='view') }}
-
 with records as (
     select
         *,

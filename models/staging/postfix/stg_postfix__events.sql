@@ -2,8 +2,6 @@
 -- domain and Message-ID stand in other lines of the queue id, maybe in other files: they are joined in
 -- int_delivery_events__completed.
 
-{{ config(materialized='view') }}
-
 with lines as (
     select * from {{ ref('stg_postfix__lines') }}
 ),

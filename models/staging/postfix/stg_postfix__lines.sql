@@ -1,6 +1,8 @@
 -- Syslog lines of Postfix taken apart: which queue id they speak of, and what they say.
 -- Format: the msg_info() calls in Postfix's src/global/log_adhoc.c (recipient lines), src/qmgr and src/cleanup.
 
+{{ config(materialized='table') }}
+
 {# Short ids are hexadecimal; long ids (enable_long_queue_ids) are digits and consonants, at least ten. #}
 {% set queue_id = '(?:[0-9A-F]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,})' %}
 

@@ -1,8 +1,6 @@
 -- Postmark's webhook bodies and bounces as delivery events.
 -- Format: https://postmarkapp.com/developer/webhooks/bounce-webhook; types: https://postmarkapp.com/developer/api/bounce-api
 
-{{ config(materialized='view') }}
-
 with records as (
     select
         *,

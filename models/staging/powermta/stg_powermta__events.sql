@@ -9,8 +9,6 @@
     'reportedDomain', 'headers',
 ] %}
 
-{{ config(materialized='view') }}
-
 with landed as (
     select
         *,

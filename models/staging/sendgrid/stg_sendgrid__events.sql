@@ -1,8 +1,6 @@
 -- SendGrid's webhook events as delivery events.
 -- Format: https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
 
-{{ config(materialized='view') }}
-
 with records as (
     select
         *,

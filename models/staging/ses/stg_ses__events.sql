@@ -2,8 +2,6 @@
 -- Format: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-firehose-contents.html and
 -- https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html
 
-{{ config(materialized='view') }}
-
 with records as (
     select
         *,

@@ -2,8 +2,6 @@
 -- Format: https://developers.sparkpost.com/api/webhooks/
 -- Bounce classes: https://www.sparkpost.com/docs/deliverability/bounce-classification-codes/
 
-{{ config(materialized='view') }}
-
 with records as (
     select
         *,
