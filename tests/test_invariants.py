@@ -161,6 +161,7 @@ def test_files_landed_one_by_one_build_the_same(tmp_path: Path, logs: Logs, gene
         assert marts.read(settings.published_database, query) == marts.read(generated.database, query)
 
 
+@pytest.mark.long
 def test_file_landed_while_a_build_ran_is_built_by_the_next(tmp_path: Path, logs: Logs) -> None:
     """Invariant 4: what counts as built is what the build took in, not what lies there when it ends."""
     settings = Settings(home=tmp_path / "home")

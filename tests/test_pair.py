@@ -238,6 +238,7 @@ def test_free_blocks_are_not_published_beyond_a_share(home: Settings) -> None:
     assert home.marts_database.stat().st_ino == inode
 
 
+@pytest.mark.long
 def test_damaged_marts_are_not_published(home: Settings) -> None:
     """A block of tables that publishing has no other use for, written over: the copy is read before it is shown,
     where the build before tested everything, though it had nothing to take in."""
