@@ -131,7 +131,7 @@ def test_a_great_batch_is_cut_and_builds_the_same(
     tmp_path: Path, logs: Logs, generated: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Staged by many portions, and messages made by several shares, at once and of a batch that comes after."""
-    monkeypatch.setenv("DBT_ENV_CUSTOM_ENV_RECORDS_AT_ONCE", "300")
+    monkeypatch.setenv("DBT_ENV_CUSTOM_ENV_RECORDS_AT_ONCE", "40")
     settings = Settings(home=tmp_path / "home", inbox_directory=tmp_path / "inbox")
     for source in ("kumomta", "dsn"):
         shutil.copytree(logs.folder / source, settings.inbox / source)
