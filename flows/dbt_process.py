@@ -145,7 +145,10 @@ _making = threading.Lock()
 
 
 def warm_dbt(target: Path | None = None) -> DbtProcess:
-    """The process of ours that has dbt imported; gives it at once, though it may still be about to."""
+    """The process of ours that has dbt imported; gives it at once, though it may still be about to.
+
+    Where there is none yet, `target` is what it makes itself ready with.
+    """
     global _process
     with _making:
         if _process is None or not _process.is_usable:

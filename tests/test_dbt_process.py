@@ -18,6 +18,7 @@ WAIT_SECONDS = 60
 QUICK = ["parse", "--no-such-option"]
 """What dbt refuses at once."""
 SLOW = ["parse", "--no-partial-parse"]
+PARTIAL_PARSE = "partial_parse.msgpack"
 
 
 @pytest.fixture
@@ -69,6 +70,13 @@ def test_it_serves_one_run_after_the_other_and_tells_what_dbt_says(process, tmp_
     assert first.found == second.found
     assert "--no-such-option" in first.found["error"]
     assert (tmp_path / "second" / "results.json").exists()
+
+
+def test_what_it_cannot_make_ready_stops_nothing(tmp_path):
+    (tmp_path / PARTIAL_PARSE).write_bytes(b"cut in its mid")
+    process = DbtProcess(tmp_path)
+    assert process.run(QUICK, target=tmp_path).exit_code == 0
+    process.close()
 
 
 def test_a_signal_that_ends_a_run_is_told_and_the_next_one_runs(process, tmp_path):

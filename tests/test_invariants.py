@@ -161,7 +161,6 @@ def test_files_landed_one_by_one_build_the_same(tmp_path: Path, logs: Logs, gene
         assert marts.read(settings.published_database, query) == marts.read(generated.database, query)
 
 
-@pytest.mark.long
 def test_file_landed_while_a_build_ran_is_built_by_the_next(tmp_path: Path, logs: Logs) -> None:
     """Invariant 4: what counts as built is what the build took in, not what lies there when it ends."""
     settings = Settings(home=tmp_path / "home")
@@ -174,7 +173,7 @@ def test_file_landed_while_a_build_ran_is_built_by_the_next(tmp_path: Path, logs
         [sys.executable, "-c", "import sys; from pathlib import Path; from flows import build;"
          "from flows.settings import Settings; build.build(Settings(home=Path(sys.argv[1])))", str(settings.root)],
     )  # fmt: skip
-    while not (settings.dbt_target).exists() and process.poll() is None:
+    while not settings.dbt_target.exists() and process.poll() is None:
         time.sleep(0.05)
     last.write_bytes(kept)
     [load] = land_all(settings)

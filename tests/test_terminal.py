@@ -173,3 +173,4 @@ def test_dbt_notes_every_node_that_it_comes_through(warehouse):
     folder = warehouse.settings.dbt_target
     nodes = len(json.loads((folder / "results.json").read_text())["results"])
     assert (folder / PROGRESS_NAME).read_text() == f"{nodes} {nodes}"
+    assert not list(folder.rglob("*.sql"))  # their SQL is in the results
