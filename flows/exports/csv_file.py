@@ -1,7 +1,6 @@
 """CSV (RFC 4180) in two profiles: exact for machines, safe for spreadsheets; lists mix the two."""
 
-import csv
-import io
+import codecs
 from collections.abc import Collection
 from typing import IO, Any, Required, TypedDict
 
@@ -45,21 +44,55 @@ def write_csv(
     and (`mark`) begins with a byte order mark, without which Excel reads UTF-8 as the local code page. Without
     `excel_safe` the text is exact, for machines.
     """
-    text = io.TextIOWrapper(target, encoding="utf-8-sig" if excel_safe and mark else "utf-8", newline="")
-    writer = csv.writer(text)
-    writer.writerow(table.column_names)
+    if excel_safe and mark:
+        target.write(codecs.BOM_UTF8)
+    target.write(_records([pa.array([name]) for name in table.column_names]))
     for batch in table.to_batches(max_chunksize=CSV_BATCH_ROWS):
         columns = [
-            (_disarm(column) if excel_safe and name not in exact_columns else column).to_pylist()
+            _disarm(column) if excel_safe and name not in exact_columns else column
             for name, column in zip(batch.schema.names, batch.columns, strict=True)
         ]
-        writer.writerows(zip(*columns, strict=True))
-    text.flush()
-    text.detach()
+        target.write(_records([_as_text(column) for column in columns]))
+
+
+def _records(columns: list[Any]) -> pa.Buffer:
+    """The columns' texts as records, put together by Arrow: a list of half a million addresses is written each day."""
+    fields = [_quote(pc.fill_null(column.cast(pa.large_string()), "")) for column in columns]
+    records = pc.binary_join_element_wise(*fields, _large(","))
+    if len(fields) == 1:  # an empty line would be no record
+        records = pc.if_else(pc.equal(records, _large("")), _large('""'), records)
+    lines = pc.binary_join_element_wise(records, _large(""), _large("\r\n"))
+    written: pa.Buffer = lines.buffers()[2].slice(0, pc.sum(pc.binary_length(lines)).as_py() or 0)
+    return written
+
+
+def _quote(texts: Any) -> Any:
+    """Quotes around the texts that hold what parts fields or records, and quotes in them doubled."""
+    acts = pc.match_substring_regex(texts, '[",\r\n]')
+    if not pc.any(acts).as_py():
+        return texts
+    doubled = pc.replace_substring(texts, pattern='"', replacement='""')
+    return pc.if_else(acts, pc.binary_join_element_wise(_large('"'), doubled, _large('"'), _large("")), texts)
+
+
+def _large(text: str) -> Any:
+    return pa.scalar(text, pa.large_string())
+
+
+def _as_text(column: Any) -> Any:
+    """The values as Python's `str` has them: no fraction of a second where there is none."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type):
+        return column
+    if column.type == pa.timestamp("us"):
+        return pc.replace_substring_regex(column.cast(pa.string()), pattern=r"\.000000$", replacement="")
+    return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
 
 
 def _disarm(column: Any) -> Any:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column
-    inside = pc.replace_substring_regex(column, pattern=_ACTS_INSIDE, replacement=r"\1'\2")
-    return pc.replace_substring_regex(inside, pattern=_ACTS_AT_START, replacement=r"'\1")
+    for pattern, replacement in ((_ACTS_INSIDE, r"\1'\2"), (_ACTS_AT_START, r"'\1")):
+        # hardly any text acts, and to look for one costs a third of replacing
+        if pc.any(pc.match_substring_regex(column, pattern)).as_py():
+            column = pc.replace_substring_regex(column, pattern=pattern, replacement=replacement)
+    return column

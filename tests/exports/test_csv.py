@@ -1,5 +1,6 @@
 import csv
 import io
+from datetime import UTC
 
 import pyarrow as pa
 import pytest
@@ -25,6 +26,28 @@ def test_plain_csv_gives_back_exactly_what_went_in(rows):
     header, *found = read_csv(write_csv_bytes(table, excel_safe=False))
     assert header == ["text", "optional", "amount"]
     assert found == [[text, other or "", str(number)] for text, other, number in rows]
+
+
+VALUES = {
+    pa.string(): st.text(alphabet=st.one_of(st.characters(), st.sampled_from("\"',;\r\n\t\0 "))),
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.float64(): st.floats(),
+    pa.bool_(): st.booleans(),
+    pa.date32(): st.dates(),
+    pa.timestamp("us"): st.datetimes(),
+    pa.timestamp("us", "UTC"): st.datetimes(timezones=st.just(UTC)),
+}
+
+
+@hypothesis_settings(deadline=None)
+@given(st.data(), st.lists(st.sampled_from(list(VALUES)), min_size=1, max_size=4), st.integers(0, 5))
+def test_plain_csv_is_what_the_standard_library_writes(data, kinds, rows):
+    columns = [data.draw(st.lists(st.one_of(st.none(), VALUES[kind]), min_size=rows, max_size=rows)) for kind in kinds]
+    names = [f'{place},"' for place in range(len(kinds))]
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds, strict=True)]
+    written = io.StringIO(newline="")
+    csv.writer(written).writerows([names, *zip(*columns, strict=True)])
+    assert write_csv_bytes(pa.table(arrays, names), excel_safe=False) == written.getvalue().encode()
 
 
 def test_csv_is_rfc_4180():
