@@ -249,7 +249,8 @@ class PackWriter:
         self.splittings = pack.splittings
         self.source = pack.splittings[0].source
         self.temporary = temporary
-        self.landed_at = datetime.now(UTC).replace(tzinfo=None)
+        # in whole seconds: it stands in every row, and fractions would be most of what it takes there
+        self.landed_at = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
         self.context = Context(self.landed_at, pack.files[0].anchor_date)
         self.mailbox = dsn.Mailbox(self.context, settings.threads)
         self.digests = [raw.reading.digest for raw in pack.files]
