@@ -3,6 +3,7 @@
 -- depends_on: {{ ref('int_later_deliveries__reconsidered') }}
 -- depends_on: {{ ref('int_message_dates__judged') }}
 -- depends_on: {{ ref('int_message_groups__judged') }}
+-- depends_on: {{ ref('int_message_keys__logged') }}
 -- depends_on: {{ ref('int_suppression_addresses__changed') }}
 
 {{ config(
@@ -36,6 +37,20 @@ newly_bounced as (
     {{ newly_bounced }}
 ),
 
+sent_groups as (
+    {{ groups_of_messages_to('newly_bounced', since) }}
+),
+
+-- of all history by number; only then by what their addresses say, which the engine would have begun with
+sent_messages as materialized (
+    select messages.*
+    from {{ ref('fct_messages') }} as messages
+    where
+        messages.outcome = 'delivered'
+        and messages.delivered_at > {{ since }}
+        and messages.message_group_id in (select message_group_id from sent_groups)
+),
+
 -- not by a common table of all delivered messages, which the engine would write down
 later as (
     select messages.*
@@ -46,14 +61,11 @@ later as (
         and messages.first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
         and messages.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     union all
-    select messages.*
-    from {{ ref('fct_messages') }} as messages
+    select sent_messages.*
+    from sent_messages
     inner join newly_bounced
-        on messages.recipient = newly_bounced.address and messages.delivered_at > newly_bounced.bounced_at
-    where
-        messages.outcome = 'delivered'
-        and messages.delivered_at > {{ since }}
-        and messages.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
+        on sent_messages.recipient = newly_bounced.address and sent_messages.delivered_at > newly_bounced.bounced_at
+    where sent_messages.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
 )
 {% else %}
 later as (

@@ -1,6 +1,6 @@
--- By what a report that came apart may name a message that was logged: its recipient with its id, and with its return path,
--- each as a number. Messages that a report may speak of are looked for in all of history: here, in sixteen bytes of each, and
--- not in the facts. Two messages may share a number: what is found is compared by what it says (int_report_links__found).
+-- By what a message that was logged is looked for in all of history: its recipient, whose listing may change long after, and by
+-- what a report that came apart may name it, its recipient with its id, and with its return path, each as a number. It is looked
+-- for here, in some bytes of each, and not in the facts. Two messages may share a number: what is found is compared as text.
 
 {{ config(
     materialized='incremental',
@@ -29,6 +29,7 @@ with messages as (
 select
     event_date,
     message_group_id,
+    {{ recipient_key('recipient') }} as recipient_key,
     {{ report_key('recipient', message_key('message_id')) }} as message_id_key,
     {{ report_key('recipient', 'envelope_sender') }} as return_path_key
 from messages

@@ -2,7 +2,7 @@
 -- depends_on: {{ ref('int_judged_days__touched') }}
 -- depends_on: {{ ref('int_message_dates__judged') }}
 -- depends_on: {{ ref('int_message_groups__judged') }}
--- depends_on: {{ ref('int_sources__progress') }}
+-- depends_on: {{ ref('int_message_keys__logged') }}
 -- depends_on: {{ ref('int_suppression_addresses__changed') }}
 {{ config(
     materialized='incremental',
@@ -10,25 +10,28 @@
     anew_unless_continued=true,
 ) }}
 
-with {% if is_carried_on() %}
-list_changes as (
+{%- set list_changes %}
     select * from {{ ref('int_suppression_addresses__changed') }}
     where isfinite(changed_from)
+{%- endset %}
+
+with {% if is_carried_on() %}
+{%- set since = first_moment('select min(changed_from) from (' ~ list_changes ~ ')') %}
+list_changes as (
+    {{ list_changes }}
 ),
 
-first_days as (
-    select date_trunc('day', min(changed_from)) as first_day from list_changes
+sent_groups as (
+    {{ groups_of_messages_to('list_changes', since) }}
 ),
 
--- no attempt is later than what the sources have come to
-last_days as (
-    select max(data_through_at) as last_day from {{ ref('int_sources__progress') }}
-),
-
-days_since_list_changes as (
-    select cast(unnest(generate_series(first_day, last_day, interval 1 day)) as date) as event_date
-    from first_days
-    cross join last_days
+-- of all history by number; only then by what their addresses say, which the engine would have begun with
+sent_events as materialized (
+    select events.*
+    from {{ ref('fct_delivery_events') }} as events
+    inner join sent_groups
+        on events.event_date = sent_groups.event_date and events.message_group_id = sent_groups.message_group_id
+    where events.is_attempt
 ),
 
 attempts as (
@@ -42,14 +45,11 @@ attempts as (
         and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
     union all
     select
-        events.*,
+        sent_events.*,
         false as is_judged
-    from {{ ref('fct_delivery_events') }} as events
-    inner join list_changes on events.recipient = list_changes.address and events.event_at >= list_changes.changed_from
-    where
-        events.is_attempt
-        and events.event_date in (select event_date from days_since_list_changes)
-        and events.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    from sent_events
+    inner join list_changes on sent_events.recipient = list_changes.address and sent_events.event_at >= list_changes.changed_from
+    where sent_events.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
 ),
 {% else %}
 attempts as (

@@ -1,0 +1,18 @@
+{#- A recipient as a number (int_message_keys__logged). -#}
+{% macro recipient_key(recipient) -%}
+    md5_number_lower({{ recipient }})
+{%- endmacro %}
+
+{#-
+    Groups and days, each pair once, among whose events are all those of messages to the addresses from a moment on; some others, too.
+    `addresses` is a table, or a step, with a column `address`; `since` a constant time (macros/first_moment.sql).
+-#}
+{% macro groups_of_messages_to(addresses, since) -%}
+    select distinct
+        event_date,
+        message_group_id
+    from {{ ref('int_message_keys__logged') }}
+    where
+        event_date >= cast({{ since }} as date)
+        and recipient_key in (select {{ recipient_key('address') }} from {{ addresses }})
+{%- endmacro %}
