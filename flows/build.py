@@ -23,6 +23,7 @@ from flows.work import WorkDamagedError, is_damage, open_work, prepare_work, rem
 from flows.work_state import (
     Versions,
     can_continue,
+    can_resume,
     create_state,
     find_versions,
     find_work_state,
@@ -150,6 +151,7 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
             "is_rebuilt": full_refresh,
             "is_retouched": is_retouched,
             "is_continued": is_continued,
+            "is_resumed": not full_refresh and not is_continued and can_resume(connection),
             "is_list_continued": is_list_continued,
             "is_tested_whole": is_tested_whole,
         }

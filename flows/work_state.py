@@ -163,6 +163,18 @@ def can_continue(connection: duckdb.DuckDBPyConnection) -> bool:
     return bool(row and row[0])
 
 
+def can_resume(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether it is known by which links of reports messages were judged, by the last build that finished and by those
+    since then that did not come to their end (int_report_links__before). Not after a pass of retention.
+    """
+    row = connection.execute(
+        """select count(*) = 2 from duckdb_tables()
+        where database_name = 'work' and schema_name = 'intermediate'
+            and table_name in ('int_report_links__before', 'int_report_links__found')"""
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def has_built_since_rebuild(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the last finished build was none that began from nothing, for which some views are others."""
     row = connection.execute("select count(*) > 1 from landing.builds").fetchone()

@@ -23,6 +23,11 @@
     {{ return(this_build('is_continued')) }}
 {%- endmacro %}
 
+{#- Whether a build before this one did not come to its end, so that tables are partly its own; what it judged reports by is known. -#}
+{% macro is_resumed() -%}
+    {{ return(this_build('is_resumed')) }}
+{%- endmacro %}
+
 {#- Whether the lists are so too, under the same policy: addresses whose causes are as they were keep their rows. -#}
 {% macro is_list_continued() -%}
     {{ return(this_build('is_list_continued')) }}

@@ -3,6 +3,8 @@
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,6 +89,21 @@ def run_all(settings: Settings, *, full_refresh: bool = False) -> Warehouse:
     if result.is_built:
         publish.publish(settings)
     return Warehouse(settings, result)
+
+
+BUILD = (
+    "import sys; from flows.build import build; from flows.settings import Settings; build(Settings(home=sys.argv[1]))"
+)
+
+
+def kill_a_build(settings: Settings, place: str) -> None:
+    """Build what has landed in a process of its own, which is killed at a place (flows/failpoints.py)."""
+    killed = subprocess.run(
+        [sys.executable, "-c", BUILD, settings.root],
+        env={**os.environ, "BOUNCEHOUSE_FAILPOINT": place},
+        capture_output=True, check=False, start_new_session=True,
+    )  # fmt: skip
+    assert killed.returncode == -9, killed.stderr
 
 
 Made = TypeVar("Made")

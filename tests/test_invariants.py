@@ -17,7 +17,7 @@ import zstandard
 from flows import build, landing, publish
 from flows.settings import Settings
 from tests import marts
-from tests.conftest import Logs, Warehouse, land_all, run_all
+from tests.conftest import Logs, Warehouse, kill_a_build, land_all, run_all
 
 pytestmark = pytest.mark.xdist_group("invariants")
 
@@ -267,3 +267,39 @@ def test_a_message_that_time_ends_keeps_one_row(tmp_path: Path) -> None:
         query = "select outcome from marts.fct_messages where recipient = 'ann@slow.example'"
         outcomes.append(marts.read(settings.published_database, query))
     assert outcomes == [[("in_flight",)], [("undelivered",)]]
+
+
+@pytest.mark.long
+def test_a_killed_build_leaves_known_by_which_links_it_judged(tmp_path: Path) -> None:
+    """So that the next build judges again what these, or its own, have changed, and not the message of every report."""
+    settings = Settings(home=tmp_path / "home")
+    (settings.inbox / "events").mkdir(parents=True)
+
+    def write(name: str, *events: tuple[str, str, str, str]) -> None:
+        keys = ("event_type", "event_at", "recipient", "message_id")
+        lines = [{**dict(zip(keys, event, strict=True)), "envelope_sender": f"b+{event[2]}"} for event in events]
+        (settings.inbox / "events" / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    for name in ("gina", "hope"):
+        address = f"{name}@reported.example"
+        sent = ("delivered", "2026-03-01T08:00:00Z", address, f"{name}-first")
+        reported = ("out_of_band_bounce", "2026-03-03T08:00:00Z", address, f"{name}-report")
+        write(name, sent, reported)
+    run_all(settings)
+    write("later", ("delivered", "2026-03-02T08:00:00Z", "gina@reported.example", "gina-second"))
+    land_all(settings)
+    kill_a_build(settings, "build.dbt_ended")
+    finished = run_all(settings)
+    with duckdb.connect(settings.work_database, read_only=True) as connection:
+        judged_by = "select report_recipient, message_id from intermediate.int_report_links__before order by all"
+        assert connection.execute(judged_by).fetchall() == [
+            ("gina@reported.example", "gina-first"),
+            ("gina@reported.example", "gina-second"),
+            ("hope@reported.example", "hope-first"),
+        ]
+        changed = "select distinct message_group_id is not null from intermediate.int_report_links__changed"
+        assert connection.execute(changed).fetchall() == [(True,)]
+        assert connection.execute("select count(*) from intermediate.int_report_links__changed").fetchone() == (1,)
+    whole = tmp_path / "whole"
+    shutil.copytree(settings.root, whole, ignore=shutil.ignore_patterns("*.duckdb*"))
+    assert marts.differences(run_all(Settings(home=whole)).database, finished.database) == {}

@@ -5,8 +5,6 @@ And what is published of them is all of the marts, and nothing else.
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,12 +16,9 @@ from flows.pair import announce, confirm, is_pair, read_token, write_token
 from flows.settings import Settings
 from flows.work_state import find_build_id, find_work_state
 from tests import marts
-from tests.conftest import Logs, land_all, run_all, share
+from tests.conftest import Logs, kill_a_build, land_all, run_all, share
 
 LINE = '{{"event_type": "bounced", "event_at": "2026-03-03T12:00:00Z", "recipient": "{name}@late.example", "smtp_code": 550}}\n'
-BUILD = (
-    "import sys; from flows.build import build; from flows.settings import Settings; build(Settings(home=sys.argv[1]))"
-)
 
 
 def make_home(logs: Logs, folder: Path) -> Path:
@@ -151,12 +146,7 @@ def test_a_build_killed_between_the_two_files_is_finished_by_the_next(home: Sett
     """Again and again, and without building everything again."""
     add(home, "bob")
     for place in ("pair.announced", "pair.written", "build.node:100:group", "pair.announced:2", "pair.written:2"):
-        killed = subprocess.run(
-            [sys.executable, "-c", BUILD, home.root],
-            env={**os.environ, "BOUNCEHOUSE_FAILPOINT": place},
-            capture_output=True, check=False, start_new_session=True,
-        )  # fmt: skip
-        assert killed.returncode == -9, killed.stderr
+        kill_a_build(home, place)
     finished = run_all(home)
     assert finished.result.notes == []
     assert finished.result.files == 1
@@ -168,10 +158,7 @@ def test_a_build_killed_between_the_two_files_is_finished_by_the_next(home: Sett
 def test_a_first_build_killed_at_once_leaves_nothing_to_tell_of(home: Settings) -> None:
     for place in ("pair.announced", "pair.written"):
         home.work_database.unlink(missing_ok=True)
-        killed = subprocess.run(
-            [sys.executable, "-c", BUILD, home.root], env={**os.environ, "BOUNCEHOUSE_FAILPOINT": place}, check=False
-        )
-        assert killed.returncode == -9
+        kill_a_build(home, place)
         assert work.prepare_work(home) == []
         with work.open_work(home) as connection:
             assert is_pair(connection)

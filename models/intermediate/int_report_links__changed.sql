@@ -5,7 +5,6 @@ with found as (
     select * from {{ ref('int_report_links__found') }}
 ),
 
-{% if is_continued() %}
 known as (
     select * from {{ ref('int_report_links__before') }}
 ),
@@ -23,11 +22,6 @@ changed as (
         select * from found
     )
 )
-{% else %}
-changed as (
-    select * from found
-)
-{% endif %}
 
 select distinct
     event_id,
