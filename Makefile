@@ -53,6 +53,7 @@ bench: .venv/ready
 	$(BIN)/python bench/fixed_costs.py
 	$(BIN)/python bench/whole.py
 	$(BIN)/python bench/page.py
+	$(BIN)/python bench/list_csv.py
 
 # Hashes only: no index address and no annotation, so the file is the same wherever it is made.
 lock: .venv/ready
