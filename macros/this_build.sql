@@ -23,7 +23,10 @@
     {{ return(this_build('is_continued')) }}
 {%- endmacro %}
 
-{#- Whether a build before this one did not come to its end, so that tables are partly its own; what it judged reports by is known. -#}
+{#-
+    Whether this build, though it does not carry on from a finished one (the last one was killed, or the rules are others), knows by which
+    links of reports messages were judged: by the last finished one, and by each since.
+-#}
 {% macro is_resumed() -%}
     {{ return(this_build('is_resumed')) }}
 {%- endmacro %}

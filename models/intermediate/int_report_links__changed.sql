@@ -5,6 +5,7 @@ with found as (
     select * from {{ ref('int_report_links__found') }}
 ),
 
+{% if is_continued() or is_resumed() %}
 known as (
     select * from {{ ref('int_report_links__before') }}
 ),
@@ -22,6 +23,11 @@ changed as (
         select * from found
     )
 )
+{% else %}
+changed as (
+    select * from found
+)
+{% endif %}
 
 select distinct
     event_id,
