@@ -1,10 +1,24 @@
+{#- On which days there are events of which groups. -#}
+{% macro all_group_days() -%}
+    select
+        message_group_id,
+        event_date
+    from {{ ref('int_group_days__recorded') }}
+    union all
+    -- what a queue manager gives up is an event of that day, unless the recipient was delivered after all
+    select
+        message_group_id,
+        cast(fact_at as date) as event_date
+    from {{ ref('int_postfix__queue_facts') }}
+    where fact = 'expired'
+{%- endmacro %}
+
 {#- Days of the events of some groups, each once; `groups` is a table, or a step, with a column `message_group_id`. -#}
 {% macro days_of_groups(groups) -%}
-    select event_date from {{ ref('int_group_days__recorded') }}
+    with group_days as (
+        {{ all_group_days() }}
+    )
+
+    select distinct event_date from group_days
     where message_group_id in (select message_group_id from {{ groups }})
-    union
-    -- what a queue manager gives up is an event of that day, unless the recipient was delivered after all
-    select cast(fact_at as date) as event_date
-    from {{ ref('int_postfix__queue_facts') }}
-    where fact = 'expired' and message_group_id in (select message_group_id from {{ groups }})
 {%- endmacro %}

@@ -255,18 +255,23 @@ def test_event_that_a_copy_moves_to_another_day_leaves_its_first(tmp_path: Path)
             assert days == [(expected,)], mart
 
 
-def test_a_message_that_time_ends_keeps_one_row(tmp_path: Path) -> None:
-    """What the second batch says is of other days: of the message's own day nothing is replaced but its row."""
+def test_what_time_ends_keeps_one_row_for_each_recipient(tmp_path: Path) -> None:
+    """The second batch is of other days than any of the message's, and of its recipients only one is in flight."""
     settings = Settings(home=tmp_path)
-    line = '{{"event_type": "deferred", "event_at": "{at}", "recipient": "{name}@slow.example", "smtp_code": 451}}\n'
     (settings.inbox / "events").mkdir(parents=True)
+    line = '{{"event_type": "{type}", "event_at": "{at}", "recipient": "{name}@slow.example", "message_id": "{id}"}}\n'
+    bob = line.format(type="delivered", at="2026-03-01T12:00:00Z", name="bob", id="m1")
+    ann = line.format(type="deferred", at="2026-03-05T12:00:00Z", name="ann", id="m1")
+    cleo = line.format(type="delivered", at="2026-03-20T12:00:00Z", name="cleo", id="m2")
     outcomes = []
-    for name, at in (("ann", "2026-03-01T12:00:00Z"), ("bob", "2026-03-20T12:00:00Z")):
-        (settings.inbox / "events" / f"{name}.jsonl").write_text(line.format(at=at, name=name))
+    for name, lines in (("first", bob + ann), ("second", cleo)):
+        (settings.inbox / "events" / f"{name}.jsonl").write_text(lines)
         run_all(settings)
-        query = "select outcome from marts.fct_messages where recipient = 'ann@slow.example'"
+        query = "select split_part(recipient, '@', 1), outcome from marts.fct_messages order by all"
         outcomes.append(marts.read(settings.published_database, query))
-    assert outcomes == [[("in_flight",)], [("undelivered",)]]
+    before, after = outcomes
+    assert before == [("ann", "in_flight"), ("bob", "delivered")]
+    assert after == [("ann", "undelivered"), ("bob", "delivered"), ("cleo", "delivered")]
 
 
 @pytest.mark.long

@@ -4,8 +4,12 @@
 with other_groups as (
     select message_group_id from {{ ref('int_message_groups__judged') }}
     where message_group_id not in (select message_group_id from {{ ref('int_message_groups__touched') }})
+),
+
+other_days as (
+    {{ days_of_groups('other_groups') }}
 )
 
 select event_date from {{ ref('int_event_dates__touched') }}
 union
-{{ days_of_groups('other_groups') }}
+select event_date from other_days

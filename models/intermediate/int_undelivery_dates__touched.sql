@@ -1,26 +1,18 @@
 -- Days of which other messages may have ended undelivered than when the last build was finished. All such days, where the
 -- lists are not carried on from that build.
 -- depends_on: {{ ref('int_message_dates__replaced') }}
--- depends_on: {{ ref('int_message_groups__judged') }}
+-- depends_on: {{ ref('int_message_groups__replaced') }}
 -- depends_on: {{ ref('int_undeliveries__before') }}
 
 {% if is_list_continued() %}
-with judged_groups as (
-    select message_group_id from {{ ref('int_message_groups__judged') }}
-    union
-    select message_group_id from {{ ref('int_undeliveries__before') }}
-    where message_group_id is not null
-)
-
 select undelivered_date from {{ ref('int_undeliveries__before') }}
-where undelivered_date is not null
 union
 select cast(undelivered_at as date) as undelivered_date
 from {{ ref('fct_messages') }}
 where
     outcome = 'undelivered'
     and first_event_date in (select first_event_date from {{ ref('int_message_dates__replaced') }})
-    and message_group_id in (select message_group_id from judged_groups)
+    and message_group_id in (select message_group_id from {{ ref('int_message_groups__replaced') }})
 {% else %}
 select cast(undelivered_at as date) as undelivered_date
 from {{ ref('fct_messages') }}

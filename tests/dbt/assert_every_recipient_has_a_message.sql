@@ -1,11 +1,19 @@
 -- Guards: each event belongs to exactly one message and recipient, and no message is left of events that moved. A message's
--- events and its row are written where its group is judged.
+-- events and its row are written where its group is judged, its row where time can end it, too.
 -- depends_on: {{ ref('int_judged_days__touched') }}
--- depends_on: {{ ref('int_message_dates__judged') }}
--- depends_on: {{ ref('int_message_groups__judged') }}
+-- depends_on: {{ ref('int_logged_days__found') }}
+-- depends_on: {{ ref('int_message_dates__replaced') }}
+-- depends_on: {{ ref('int_message_groups__replaced') }}
 
 with links as (
     select * from {{ ref('int_report_links__found') }}
+),
+
+read_days as (
+    select event_date from {{ ref('int_judged_days__touched') }}
+    union
+    select event_date from {{ ref('int_logged_days__found') }}
+    where not is_touched
 ),
 
 events as (
@@ -14,8 +22,8 @@ events as (
     left join links on events.event_id = links.event_id
     {% if not is_tested_whole() %}
     where
-        events.event_date in (select event_date from {{ ref('int_judged_days__touched') }})
-        and events.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+        events.event_date in (select event_date from read_days)
+        and events.message_group_id in (select message_group_id from {{ ref('int_message_groups__replaced') }})
     {% endif %}
 ),
 
@@ -23,8 +31,8 @@ messages as (
     select message_recipient_id from {{ ref('fct_messages') }}
     {% if not is_tested_whole() %}
     where
-        first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
-        and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+        first_event_date in (select first_event_date from {{ ref('int_message_dates__replaced') }})
+        and message_group_id in (select message_group_id from {{ ref('int_message_groups__replaced') }})
     {% endif %}
 )
 

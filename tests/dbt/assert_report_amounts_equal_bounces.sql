@@ -1,6 +1,6 @@
--- Guards: the report is exact. Day by day the daily mart adds up to the bounces themselves, and to what is retained of those
--- that have gone; a day that a build should have replaced and did not would show here. By class, campaign, From domain and
--- sending IP it does so on the days that the build replaced, and on all where it tests everything.
+-- Guards: the report is exact. By class, campaign, From domain and sending IP the daily mart adds up to the bounces themselves,
+-- and to what is retained of those that have gone, on the days that the build replaced, and on all where it tests everything;
+-- day by day it does so over all days, in assert_days_equal_events.
 
 {%- set touched = ref('int_event_dates__touched') %}
 {%- set are_looked_at = 'true' if is_tested_whole() else 'event_date in (select event_date from ' ~ touched ~ ')' %}
@@ -8,22 +8,10 @@
 with report as (
     select
         event_date,
-        cast(null as varchar) as bounce_class,
-        cast(null as varchar) as campaign_id,
-        cast(null as varchar) as from_domain,
-        cast(null as varchar) as sending_ip,
-        false as is_detailed,
-        cast(sum(bounce_count) as bigint) as report_count
-    from {{ ref('rpt_bounces_daily') }}
-    group by all
-    union all
-    select
-        event_date,
         bounce_class,
         campaign_id,
         from_domain,
         sending_ip,
-        true as is_detailed,
         cast(sum(bounce_count) as bigint) as report_count
     from {{ ref('rpt_bounces_daily') }}
     where {{ are_looked_at }}
@@ -37,33 +25,11 @@ links as (
 -- not from fct_bounces, which is made as the report is
 counted as (
     select
-        event_date,
-        false as is_detailed,
-        count(*) as bounce_count
-    from {{ ref('fct_delivery_events') }}
-    where event_type = 'out_of_band_bounce' or (event_type in ('deferred', 'bounced') and is_attempt)
-    group by all
-    union all by name
-    select
-        report_date as event_date,
-        false as is_detailed,
-        -1 as bounce_count
-    from links
-    where is_notice
-    union all by name
-    select
-        event_date,
-        false as is_detailed,
-        bounce_count
-    from {{ source('landing', 'retained_bounce_counts') }}
-    union all by name
-    select
         events.event_date,
         events.bounce_class,
         coalesce(links.campaign_id, events.campaign_id) as campaign_id,
         coalesce(links.from_domain, events.from_domain) as from_domain,
         coalesce(links.sending_ip, events.sending_ip) as sending_ip,
-        true as is_detailed,
         1 as bounce_count
     from {{ ref('fct_delivery_events') }} as events
     left join links on events.event_id = links.event_id
@@ -80,7 +46,6 @@ counted as (
         campaign_id,
         from_domain,
         sending_ip,
-        true as is_detailed,
         bounce_count
     from {{ source('landing', 'retained_bounce_counts') }}
     where {{ are_looked_at }}
@@ -93,7 +58,6 @@ facts as (
         campaign_id,
         from_domain,
         sending_ip,
-        is_detailed,
         sum(bounce_count) as fact_count
     from counted
     group by all
@@ -115,5 +79,4 @@ full join facts
         and report.campaign_id is not distinct from facts.campaign_id
         and report.from_domain is not distinct from facts.from_domain
         and report.sending_ip is not distinct from facts.sending_ip
-        and report.is_detailed = facts.is_detailed
 where coalesce(report.report_count, 0) <> coalesce(facts.fact_count, 0)

@@ -1,26 +1,15 @@
 -- depends_on: {{ ref('int_undeliveries__before') }}
--- depends_on: {{ ref('int_group_days__recorded') }}
+-- depends_on: {{ ref('int_logged_days__found') }}
 -- depends_on: {{ ref('int_message_dates__replaced') }}
--- depends_on: {{ ref('int_postfix__queue_facts') }}
 {{ config(
     materialized='incremental',
-    touched={'column': 'message_group_id', 'model': 'int_message_groups__judged'},
+    touched={'column': 'message_group_id', 'model': 'int_message_groups__replaced'},
     days={'column': 'first_event_date', 'model': 'int_message_dates__replaced'},
     spread_by='message_group_id',
 ) }}
 
-with {% if is_incremental() %}waiting_groups as (
-    select message_group_id from {{ this }}
-    where {{ is_open_message() }}
-),
-
-{% endif %}open_groups as (
-    select message_group_id from {{ ref('int_message_groups__judged') }}
-    {% if is_incremental() %}
-    -- time alone can end these
-    union
-    select message_group_id from waiting_groups
-    {% endif %}
+with open_groups as (
+    select message_group_id from {{ ref('int_message_groups__replaced') }}
 ),
 
 links as (
@@ -47,10 +36,9 @@ read_days as (
     union
     select report_date as event_date from links
     where message_group_id in (select message_group_id from open_groups)
-    {% if is_incremental() %}
     union
-    {{ days_of_groups('waiting_groups') }}
-    {% endif %}
+    select event_date from {{ ref('int_logged_days__found') }}
+    where not is_touched
 ),
 
 logged_events as (

@@ -4,13 +4,16 @@
     anew_unless_continued=true,
 ) }}
 
+{%- set touched = ref('int_undelivery_dates__touched') %}
+{%- set since = first_moment('select cast(min(undelivered_date) as timestamp) from ' ~ touched) %}
+
 -- what is retained of messages that have gone
 with retained as (
     select
         *,
         {{ digest(['bounce_text', 'mx_class']) }} as judgement_id
     from {{ source('landing', 'retained_undelivery_counts') }}
-    where undelivered_date in (select undelivered_date from {{ ref('int_undelivery_dates__touched') }})
+    where undelivered_date in (select undelivered_date from {{ touched }})
 ),
 
 -- found by two columns: of all other messages nothing else has to be read
@@ -19,7 +22,8 @@ first_dates as (
     from {{ ref('fct_messages') }}
     where
         outcome = 'undelivered'
-        and cast(undelivered_at as date) in (select undelivered_date from {{ ref('int_undelivery_dates__touched') }})
+        and undelivered_at >= {{ since }}
+        and cast(undelivered_at as date) in (select undelivered_date from {{ touched }})
 ),
 
 judgements as (
@@ -44,7 +48,7 @@ counted as (
     where
         outcome = 'undelivered'
         and first_event_date in (select first_event_date from first_dates)
-        and cast(undelivered_at as date) in (select undelivered_date from {{ ref('int_undelivery_dates__touched') }})
+        and cast(undelivered_at as date) in (select undelivered_date from {{ touched }})
     union all
     select
         retained.undelivered_date,

@@ -7,7 +7,7 @@
     accepted: by column, the texts that it may hold, beside null.
     references: by column, the table in whose column of the same name each value is, beside null.
     among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files;
-        `touched`, the events of the touched groups; `judged`, the messages of the groups that are judged anew; `days`, those of
+        `touched`, the events of the touched groups; `replaced`, the messages whose rows are; `days`, those of
         the days that are replaced; `concluded`, what ended undelivered on the days that are counted anew; `listed`, `profiled`,
         `compared`, the addresses whose rows on the lists, among the profiles or in the comparison of the policies are replaced. All,
         where the build tests everything (`is_tested_whole`).
@@ -29,10 +29,10 @@
     event_date in (select event_date from {{ ref('int_logged_days__touched') }})
     and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
     {%- endset -%}
-{%- elif among == 'judged' -%}
+{%- elif among == 'replaced' -%}
     {%- set chosen -%}
-    first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
-    and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+    first_event_date in (select first_event_date from {{ ref('int_message_dates__replaced') }})
+    and message_group_id in (select message_group_id from {{ ref('int_message_groups__replaced') }})
     {%- endset -%}
 {%- elif among == 'days' -%}
     {%- set chosen = 'event_date in (select event_date from ' ~ ref('int_event_dates__touched') ~ ')' -%}
@@ -49,7 +49,7 @@
 {%- elif among == 'compared' -%}
     {%- set chosen = 'address in (select address from ' ~ ref('int_policy_addresses__changed') ~ ')' -%}
 {%- elif among != 'concluded' -%}
-    {%- set known = 'batch, touched, judged, days, concluded, listed, profiled, compared' -%}
+    {%- set known = 'batch, touched, replaced, days, concluded, listed, profiled, compared' -%}
     {{ exceptions.raise_compiler_error('among is one of ' ~ known ~ ', or nothing, not ' ~ among) }}
 {%- endif -%}
 
