@@ -12,8 +12,11 @@ PIECES = 6
 """Files that the records of a source are cut into, each of which comes once or twice."""
 
 
-def deal(records: Iterable[Record], runs: Sequence[Path], generator: random.Random) -> None:
-    """Write each source's records in any order into overlapping files below `<run>/inbox/<source>` and `<run>/actions`."""
+def deal(records: Iterable[Record], runs: Sequence[Path], generator: random.Random, *, name: str = "") -> None:
+    """Write each source's records in any order into overlapping files below `<run>/inbox/<source>` and `<run>/actions`.
+
+    Files of several calls are told apart by `name`.
+    """
     for mine in by_source(records).values():
         generator.shuffle(mine)
         cuts = sorted({0, len(mine), *(generator.randrange(len(mine)) for _ in range(PIECES - 1))})
@@ -21,7 +24,7 @@ def deal(records: Iterable[Record], runs: Sequence[Path], generator: random.Rand
             for run in sorted({generator.choice(runs), generator.choice(runs)}):
                 piece = mine[max(0, start - generator.randrange(4)) : end]
                 generator.shuffle(piece)
-                put(piece, run, f"{number}-{run.name}", form=generator.randrange(6))
+                put(piece, run, f"{name}{number}-{run.name}", form=generator.randrange(6))
 
 
 def put(records: Iterable[Record], run: Path, name: str, *, form: int = 0) -> None:

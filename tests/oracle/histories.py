@@ -5,7 +5,7 @@ one home and each can be told apart in what differs. Times lie on a coarse grid,
 what no reader could decide: two refusals of one message at one instant, or two decisions on one address.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -187,7 +187,9 @@ def draw_message(draw: st.DrawFn, number: int, addresses: list[Address]) -> Mess
     steps = [
         step
         for place in range(len(recipients))
-        for step in draw_steps(draw, place, begun_at, has_attempts=has_attempts, source=source)
+        # some recipients have their turn on a later day than others
+        for begin in [begun_at + timedelta(days=draw(st.sampled_from([0, 0, 1, 3])) if place else 0)]
+        for step in draw_steps(draw, place, begin, has_attempts=has_attempts, source=source)
     ]
     is_known = source != "events" or draw(st.integers(0, 4)) > 0
     if not is_known:
@@ -332,10 +334,18 @@ def draw_histories(count: int, number: int) -> list[History]:
 
 def rename(value: Any, number: int) -> Any:
     """The same with domains, ids and campaigns of its own: every name holds 0000 once."""
-    if isinstance(value, str):
-        return value.replace("0000", f"{number:04}")
+    return change(value, lambda leaf: leaf.replace("0000", f"{number:04}") if isinstance(leaf, str) else leaf)
+
+
+def move(value: Any, by: timedelta) -> Any:
+    """The same at other times."""
+    return change(value, lambda leaf: leaf + by if isinstance(leaf, datetime) else leaf)
+
+
+def change(value: Any, changed: Callable[[Any], Any]) -> Any:
+    """A history, or a part of one, with every single value as `changed` gives it."""
     if isinstance(value, tuple):
-        return tuple(rename(each, number) for each in value)
+        return tuple(change(each, changed) for each in value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: rename(getattr(value, each.name), number) for each in fields(value)})
-    return value
+        return replace(value, **{each.name: change(getattr(value, each.name), changed) for each in fields(value)})
+    return changed(value)

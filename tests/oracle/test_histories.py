@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests import marts
 from tests.conftest import run_all
 from tests.oracle import compare, model
 from tests.oracle.deal import deal, put
-from tests.oracle.histories import History, draw_histories
+from tests.oracle.histories import History, draw_histories, move
 from tests.oracle.known import known_histories, write_late
 from tests.oracle.writers import SENDING_IPS, Record, write
 
@@ -26,6 +27,11 @@ SEED = 20260307
 TORTURE_SEED = int(os.environ.get("TORTURE_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 TORTURE_HISTORIES = int(os.environ.get("TORTURE_HISTORIES", "2000"))
 HISTORIES_A_HOME = 400
+SCATTERED = 30
+SEED_APART = 31
+"""Among its histories are messages whose recipients have their turns on different days, one of them in flight when the run is over."""
+DAYS_APART = timedelta(days=20)
+"""Longer than a history lasts, and than its messages are tried."""
 RULES = model.read_resend_rules(find_project_directory() / "seeds" / "resend_rules.csv")
 
 
@@ -59,6 +65,19 @@ def deliver(folder: Path, histories: Sequence[History], *, number: int, runs: in
     generator = random.Random(number)
     deal((record for history in histories for record in write(history)), folders, generator)
     return Deliveries(folder / "home", [run for run in folders if run.exists()])
+
+
+def scatter(folder: Path, histories: Sequence[History], *, number: int) -> tuple[list[History], Deliveries]:
+    """Of each run one history, far apart in time from the others; little of it comes late, with another run. So of most days a
+    run says nothing, and time goes on without a word of the messages that are in flight.
+    """
+    generator = random.Random(number)
+    folders = [folder / f"run{run}" for run in range(len(histories))]
+    moved: list[History] = [move(history, (run - len(histories)) * DAYS_APART) for run, history in enumerate(histories)]
+    for run, history in enumerate(moved):
+        chosen = [folders[run]] * 5 + [generator.choice(folders[run:])]
+        deal(write(history), chosen, generator, name=f"h{history.number}-")
+    return moved, Deliveries(folder / "home", [run for run in folders if run.exists()])
 
 
 def tell(histories: Sequence[History]) -> model.Tale:
@@ -103,6 +122,14 @@ def test_marts_are_what_the_oracle_tells(tmp_path: Path) -> None:
     assert explain(compare.differences(tale.rows, found), [*histories, *known], SEED) == ""
 
 
+@pytest.mark.long
+def test_histories_that_lie_far_apart(tmp_path: Path) -> None:
+    """A run replaces few days, and time ends messages of others."""
+    histories, deliveries = scatter(tmp_path, draw_histories(16, SEED_APART), number=SEED_APART)
+    found = compare.read_marts(deliveries.come())
+    assert explain(compare.differences(tell(histories).rows, found), histories, SEED_APART) == ""
+
+
 def test_oracle_is_asked_about_every_row(tmp_path: Path) -> None:
     """A mart that says one thing else, in any column, is found out."""
     tale = tell(draw_histories(20, SEED))
@@ -132,3 +159,8 @@ def test_many_histories(tmp_path: Path, pack: int) -> None:
     assert marts.differences(at_once, database) == {}
     rebuilt = run_all(daily.settings, full_refresh=True)
     assert marts.differences(at_once, rebuilt.database) == {}
+    apart, scattered = scatter(tmp_path / "apart", histories[:SCATTERED], number=number)
+    database = scattered.come()
+    assert explain(compare.differences(tell(apart).rows, compare.read_marts(database)), apart, number) == ""
+    rebuilt = run_all(scattered.settings, full_refresh=True)
+    assert marts.differences(database, rebuilt.database) == {}
