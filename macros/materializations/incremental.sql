@@ -12,6 +12,7 @@
 
     With `spread_by`, a column of UUIDs by which the model groups, what it gives is made by shares of these, of great batches: the engine keeps the
     states of all groups of an aggregation in memory.
+    What it gives lies in the order of `order_by`: aggregations give days in any, and of a table without order no row group can be passed over.
 
     With `anew_unless_continued` the table is made anew as a whole where the lists are not as the last build finished them
     (`is_list_continued`): a model for which addresses are told to have changed by comparing. It must give all rows then.
@@ -43,14 +44,16 @@
         {%- endcall %}
     {% elif is_made %}
         {%- set shares = shares_of_batch() -%}
+        {%- set order = 'order by ' ~ config.get('order_by') if config.get('order_by') else '' -%}
         {% call statement('main') -%}
-            {{ replace_table_sql(target, shares[0]) }};
+            {{ replace_table_sql(target, shares[0], order) }};
             {% for share in shares[1:] %}
             insert into {{ target }} by name
             select * from (
                 {{ sql }}
             ) as model
-            where {{ share }};
+            where {{ share }}
+            {{ order }};
             {% endfor %}
         {%- endcall %}
     {% else %}

@@ -38,14 +38,15 @@
     {{ run_hooks(pre_hooks) }}
 {% endmacro %}
 
-{#- `condition` says which rows of what the model gives; of a model with a contract. -#}
-{% macro replace_table_sql(target, condition='true') %}
+{#- `condition` says which rows of what the model gives, of a model with a contract; `order` in which order they lie. -#}
+{% macro replace_table_sql(target, condition='true', order='') %}
     {{ assert_contract() }}
     create or replace table {{ target }} as (
         {{ in_order_of_contract() }}
         {%- if condition != 'true' %}
         where {{ condition }}
         {%- endif %}
+        {{ order }}
     )
 {% endmacro %}
 

@@ -7,6 +7,7 @@
     touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
     days={'column': 'event_date', 'model': 'int_logged_days__touched'},
     spread_by='message_group_id',
+    order_by='event_date',
 ) }}
 
 with messages as (
