@@ -264,6 +264,14 @@ def test_views_over_marts_are_published_as_views(warehouse: Warehouse, tmp_path:
         assert "Rates of rpt_delivery_daily" in str(connection.execute(comment).fetchall())
 
 
+def test_messages_that_are_made_at_once_lie_by_day(warehouse: Warehouse) -> None:
+    """Of what lies in no order the engine can pass over nothing, whatever days it is asked for."""
+    earlier = """select count(*) from (
+        select first_event_date < lag(first_event_date) over (order by rowid) as is_earlier from marts.fct_messages
+    ) where is_earlier"""
+    assert marts.read(warehouse.database, earlier) == [(0,)]
+
+
 def test_delivery_counts_equal_the_facts(warehouse: Warehouse) -> None:
     """Each count of the daily mart is a count over facts, by day; delivery times have each accepted message once."""
     day = "event_date, source_name, recipient_domain, provider"
