@@ -68,47 +68,47 @@ told as (
     from {{ source('landing', 'retained_undelivery_counts') }}
 ),
 
-kept_days as (
+counted as (
     select
-        event_date,
-        coalesce(sum(event_count), 0) as event_count,
-        coalesce(sum(attempt_count), 0) as attempt_count,
-        coalesce(sum(bounce_count), 0) as bounce_count,
-        coalesce(sum(undelivered_count), 0) as undelivered_count,
-        coalesce(sum(suppressed_send_count), 0) as suppressed_send_count
+        *,
+        true as is_kept
     from kept
-    group by event_date
+    union all by name
+    select
+        *,
+        false as is_kept
+    from told
 ),
 
-told_days as (
+days as (
     select
         event_date,
+        is_kept,
         coalesce(sum(event_count), 0) as event_count,
         coalesce(sum(attempt_count), 0) as attempt_count,
         coalesce(sum(bounce_count), 0) as bounce_count,
         coalesce(sum(undelivered_count), 0) as undelivered_count,
         coalesce(sum(suppressed_send_count), 0) as suppressed_send_count
-    from told
-    group by event_date
+    from counted
+    group by event_date, is_kept
 )
 
+-- what is equal on both sides is there twice
 select
-    coalesce(kept_days.event_date, told_days.event_date) as event_date,
-    kept_days.event_count as kept_event_count,
-    told_days.event_count as told_event_count,
-    kept_days.attempt_count as kept_attempt_count,
-    told_days.attempt_count as told_attempt_count,
-    kept_days.bounce_count as kept_bounce_count,
-    told_days.bounce_count as told_bounce_count,
-    kept_days.undelivered_count as kept_undelivered_count,
-    told_days.undelivered_count as told_undelivered_count,
-    kept_days.suppressed_send_count as kept_suppressed_send_count,
-    told_days.suppressed_send_count as told_suppressed_send_count
-from kept_days
-full join told_days on kept_days.event_date = told_days.event_date
-where
-    kept_days.event_count is distinct from told_days.event_count
-    or kept_days.attempt_count is distinct from told_days.attempt_count
-    or kept_days.bounce_count is distinct from told_days.bounce_count
-    or kept_days.undelivered_count is distinct from told_days.undelivered_count
-    or kept_days.suppressed_send_count is distinct from told_days.suppressed_send_count
+    event_date,
+    event_count,
+    attempt_count,
+    bounce_count,
+    undelivered_count,
+    suppressed_send_count,
+    bool_and(is_kept) as is_kept
+from days
+group by
+    event_date,
+    event_count,
+    attempt_count,
+    bounce_count,
+    undelivered_count,
+    suppressed_send_count
+having count(*) = 1
+order by event_date
