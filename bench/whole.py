@@ -6,15 +6,15 @@ empty home; copied by DuckDB alone to Parquet (the floor); and landed and counte
 Polars, ClickHouse (chdb) and pandas, where these are installed (`pip install -r bench/peers.txt`) and there are not
 more than ten million events. Each runs in a process of its own, so that its peak memory is known.
 
-With `--history 7 30`: homes of so many days with `--daily` events a day, of bench/logs.py; then one more day, then a
-late file of a part of a day in the first week, one of a whole such day, and a run with nothing new; and the slowest
-of the reports over all days. Each step is a process of its own. `--profile` adds what each node of the builds took.
-`--check` holds each home against one that is built at once from the same files. Medians; `--json FILE` for machines,
-`bench/plot.py` to draw it.
+With `--history 7 30`: homes of so many days with `--daily` events a day, of bench/logs.py; then, in turn on each,
+one more day, then a late file of a part of a day in the first week, one of a whole such day, and a run with nothing
+new; and the slowest of the reports over all days. Each step is a process of its own. `--profile` adds what each node
+of the builds took. `--check` holds each home against one that is built at once from the same files. Medians, and
+ratios to the first of the homes; `--json FILE` for machines, `bench/plot.py` to draw it.
 
-`--logs FOLDER` keeps the logs for another time. `--home FOLDER`, with one number of days, keeps the home: run again,
-it is not built from nothing but goes on with the next days and further late files. Without `--logs`, logs are deleted
-once they are landed. `--full` is the set of docs/performance.md without its hundred million events, some hours;
+`--logs FOLDER` keeps the logs for another time. `--home FOLDER …`, one for each number of days, keeps the homes: run
+again, they are not built from nothing but go on with the next days and further late files. Without `--logs`, logs are
+deleted once they are landed. `--full` is the set of docs/performance.md without its hundred million events, some hours;
 without arguments it takes minutes.
 """
 
@@ -415,39 +415,79 @@ def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Of several runs the medians of the seconds, the largest peaks, and the nodes of the last one."""
     seconds = {step: statistics.median(run["seconds"][step] for run in runs) for step in runs[0]["seconds"]}
     peaks = {step: max(run["peak_mib"][step] for run in runs) for step in seconds}
-    return {**runs[-1], "seconds": seconds, "peak_mib": peaks}
+    totals = [sum(run["seconds"].values()) for run in runs]
+    return {**runs[-1], "seconds": seconds, "peak_mib": peaks, "totals": totals}
 
 
-def grow(
-    days: int, daily: int, runs: int, folder: Path, kept: Path, *, is_checked: bool, is_profiled: bool, is_spared: bool
-) -> dict[str, Any]:
-    """A home of so many days; then one more day, late files, and nothing new, each several times."""
-    grown = Grown(folder, kept, days=days, daily=daily, is_profiled=is_profiled, is_spared=is_spared)
-    found = {"days": days, "daily": daily, "from_day": grown.state["next_day"], **grown.state["found"]}
-    found["day"] = middle([grown.add_day() for _ in range(runs)])
-    found["late"] = middle([grown.add_late("small") for _ in range(runs)])
-    found["late_whole"] = middle([grown.add_late("whole") for _ in range(runs)])
-    nothing = [apart("nothing", folder) for _ in range(runs)]
-    found["nothing"] = {
-        "seconds": {"all": statistics.median(run["seconds"] for run in nothing)},
-        "peak_mib": {"all": max(run["peak_mib"] for run in nothing)},
+TAKEN_IN: dict[str, Callable[[Grown], dict[str, Any]]] = {
+    "day": Grown.add_day,
+    "late": lambda home: home.add_late("small"),
+    "late_whole": lambda home: home.add_late("whole"),
+}
+"""What the homes take in, several times each."""
+
+
+def grow(homes: list[Grown], runs: int, *, is_checked: bool) -> list[dict[str, Any]]:
+    """In turn for each home, several times: one more day, late files; then nothing new. With ratios to the first."""
+    from_days = [home.state["next_day"] for home in homes]
+    taken: dict[str, list[list[dict[str, Any]]]] = {}
+    for what, take_in in TAKEN_IN.items():
+        taken[what] = [[] for _ in homes]
+        for _ in range(runs):
+            for home, its_runs in zip(homes, taken[what], strict=True):
+                its_runs.append(take_in(home))
+    results = []
+    for number, home in enumerate(homes):
+        found = {"days": home.state["days"], "daily": home.daily, "from_day": from_days[number], **home.state["found"]}
+        found |= {what: middle(taken[what][number]) for what in TAKEN_IN}
+        if number:
+            found["ratios"] = {what: ratio_of(found[what], results[0][what]) for what in TAKEN_IN}
+        results.append(found | look_at(home, runs))
+        show_home(results[-1])
+    for home in homes if is_checked else []:
+        marts = apart("check", home.folder)["marts"]
+        print(f"{home.state['days']:4} days, {marts} marts are what they are when all is built at once", flush=True)
+    return results
+
+
+def ratio_of(run: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+    """How many times as long something took as on another home: the whole of it, and its build; by the medians."""
+    return {
+        "whole": statistics.median(run["totals"]) / statistics.median(other["totals"]),
+        "build": run["seconds"]["build"] / other["seconds"]["build"],
     }
-    show_run(grown.state["next_day"], "nothing new", found["nothing"])
-    found["report"] = apart("report", folder)["seconds"]
-    found["after"] = sizes_of(grown.settings) | apart("count", folder)
+
+
+def look_at(home: Grown, runs: int) -> dict[str, Any]:
+    """What a run with nothing new takes, the slowest report over all days, and what the home holds by now."""
+    nothing = [apart("nothing", home.folder) for _ in range(runs)]
+    return {
+        "nothing": {
+            "seconds": {"all": statistics.median(run["seconds"] for run in nothing)},
+            "peak_mib": {"all": max(run["peak_mib"] for run in nothing)},
+        },
+        "report": apart("report", home.folder)["seconds"],
+        "after": sizes_of(home.settings) | apart("count", home.folder),
+    }
+
+
+def show_home(found: dict[str, Any]) -> None:
+    """Print what was found of a home: medians, ratios to the first home, sizes, and its slowest nodes."""
+    days = found["days"]
+    print()
+    for what in ("first", *TAKEN_IN, "nothing"):
+        show_run(days, {"late_whole": "late day"}.get(what, what), found[what])
+        if what in found.get("ratios", ()):
+            ratios = found["ratios"][what]
+            print(f"{'':16} {ratios['whole']:.2f} times the first home's, the build {ratios['build']:.2f} times")
     sizes = [f"{key.removesuffix('_bytes')} {size / 1e6:,.0f} MB" for key, size in found.items() if "_bytes" in key]
     print(
-        f"{'':10} {found['records']:,} records at first; {', '.join(sizes)}; a report {found['report']:.2f} s",
+        f"{days:4} days, {found['records']:,} records at first; {', '.join(sizes)}; a report {found['report']:.2f} s",
         flush=True,
     )
-    if is_profiled:
-        for name in ("first", "day"):
-            print(f"\n{days} days, the slowest nodes of {'the first build' if name == 'first' else 'one more day'}")
-            for node in found[name].get("nodes", []):
-                print(f"{node['seconds']:10.2f} s  {node['kind']:6} {node['name']}")
-    if is_checked:
-        print(f"{'':10} {apart('check', folder)['marts']} marts are what they are when all is built at once")
-    return found
+    for what in ("first", "day"):
+        for node in found[what].get("nodes", []):
+            print(f"{days:4} days, {what:6}{node['seconds']:10.2f} s  {node['kind']:6} {node['name']}", flush=True)
 
 
 def main() -> None:
@@ -461,7 +501,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--logs", type=Path)
-    parser.add_argument("--home", type=Path)
+    parser.add_argument("--home", type=Path, nargs="+")
     parser.add_argument("--only", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.only:
@@ -469,30 +509,30 @@ def main() -> None:
         return
     if chosen.full:
         chosen.events, chosen.history, chosen.daily = [1_000_000, 3_000_000, 10_000_000], [7, 30, 90], logs.DAILY
-    if chosen.home and len(chosen.history) != 1:
-        parser.error("--home goes with one number of days")
+    if chosen.home and len(chosen.history) != len(chosen.home):
+        parser.error("--home wants a folder for each number of days")
     print(f"{os.cpu_count()} processors, medians of {chosen.runs}", flush=True)
     with tempfile.TemporaryDirectory(prefix="bouncehouse-bench-") as scratch:
         kept = chosen.logs or Path(scratch)
         found: dict[str, list[dict[str, Any]]] = {"sizes": [], "history": []}
         for events in chosen.events:
             found["sizes"].append(compare(events, chosen.runs, Path(scratch), kept))
-        for days in chosen.history:
-            folder = chosen.home or Path(scratch) / f"history-{days}"
-            found["history"].append(
-                grow(
-                    days,
-                    chosen.daily,
-                    chosen.runs,
-                    folder,
-                    kept,
-                    is_checked=chosen.check,
-                    is_profiled=chosen.profile,
-                    is_spared=not chosen.logs,
-                )
+        homes = [
+            Grown(
+                folder,
+                kept,
+                days=days,
+                daily=chosen.daily,
+                is_profiled=chosen.profile,
+                is_spared=not chosen.logs,
             )
-            if not chosen.home:
-                shutil.rmtree(folder)
+            for days, folder in zip(
+                chosen.history,
+                chosen.home or [Path(scratch) / f"history-{days}" for days in chosen.history],
+                strict=True,
+            )
+        ]
+        found["history"] = grow(homes, chosen.runs, is_checked=chosen.check)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n")
 
