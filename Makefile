@@ -1,6 +1,7 @@
 # `make run` and `make test` need Python 3.11+, pip and make; they set up the rest in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+SIZE ?= small
 
 .PHONY: run test test-long torture lint format samples docs bench lock clean
 
@@ -43,17 +44,9 @@ docs: .venv/ready
 	BOUNCEHOUSE_WORK_DATABASE=target/docs-home/work.duckdb $(BIN)/dbt docs generate --quiet --static --profiles-dir . --target-path target/docs \
 		--log-path target/docs
 
+# SIZE=full for the figures of docs/performance.md, which takes hours
 bench: .venv/ready
-	$(BIN)/python bench/sources.py
-	$(BIN)/python bench/dsn.py
-	$(BIN)/python bench/dsn.py --form maildir
-	$(BIN)/python bench/small_files.py
-	$(BIN)/python bench/classify.py
-	$(BIN)/python bench/check.py
-	$(BIN)/python bench/fixed_costs.py
-	$(BIN)/python bench/whole.py
-	$(BIN)/python bench/page.py
-	$(BIN)/python bench/list_csv.py
+	$(BIN)/python bench/all.py --size $(SIZE) --json target/bench.json
 
 # Hashes only: no index address and no annotation, so the file is the same wherever it is made.
 lock: .venv/ready

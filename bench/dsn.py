@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import figures
+
 from flows.landing import Load, find_arrivals, land_files
 from flows.settings import Settings
 
@@ -177,6 +179,7 @@ def main() -> None:
     options.add_argument("--form", choices=["mbox", "maildir", "eml"], default="mbox")
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--threads", type=int, default=2)
+    figures.add_option(options)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         inbox = Path(scratch) / "inbox"
@@ -191,6 +194,7 @@ def main() -> None:
             rates.append(chosen.mails / seconds)
         print(f"{chosen.mails} mails as {chosen.form}, {len(loads)} files, {chosen.threads} processes")
         print(f"median {statistics.median(rates):.0f} mails a second  {[round(rate) for rate in rates]}")
+    figures.keep(chosen.json, {"form": chosen.form, "mails": chosen.mails, "mails_per_second": rates})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
+import figures
 from steps import time_steps
 
 from flows.generate import generate
@@ -45,15 +46,18 @@ def add_day(inbox: Path, number: int) -> None:
                 shutil.copytree(Path(folder) / source_name, inbox / source_name / f"day{number}")
 
 
-def show(name: str, seconds: list[tuple[float, float]]) -> None:
+def show(name: str, seconds: list[tuple[float, float]]) -> dict[str, float]:
     wall, processor = (statistics.median(column) for column in zip(*seconds, strict=True))
-    print(f"{name:<28}{wall:>8.2f} s{processor:>8.2f} s of processor time")
+    print(f"{name:<28}{wall:>8.2f} s{processor:>8.2f} s of processor time", flush=True)
+    return {"seconds": wall, "processor_seconds": processor}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+    figures.add_option(parser)
+    chosen = parser.parse_args()
+    runs = chosen.runs
     with tempfile.TemporaryDirectory(prefix="bouncehouse-bench-") as folder:
         settings = Settings(home=Path(folder) / "home", inbox_directory=Path(folder) / "inbox")
         generate(settings.inbox, messages=MESSAGES, days=7, first_day=FIRST_DAY, seed=1)
@@ -61,21 +65,27 @@ def main() -> None:
         run = ["run", *home, "--inbox", str(settings.inbox)]
         time_command(run)
         print(f"{os.cpu_count()} processors, medians of {runs}")
-        show("bouncehouse --help", [time_command(["--help"]) for _ in range(runs)])
-        show("suppression why", [time_command(["suppression", "why", "a@b.example", *home]) for _ in range(runs)])
-        show("a run with nothing new", [time_command(run) for _ in range(runs)])
+        found: dict[str, dict[str, float]] = {}
+        for name, command in {
+            "bouncehouse --help": ["--help"],
+            "suppression why": ["suppression", "why", "a@b.example", *home],
+            "a run with nothing new": run,
+        }.items():
+            found[name] = show(name, [time_command(command) for _ in range(runs)])
         days = iter(range(7, 7 + 2 * runs))
         timed = []
         for _ in range(runs):
             add_day(settings.inbox, next(days))
             timed.append(time_command(run))
-        show("a run over a small day", timed)
+        found["a run over a small day"] = show("a run over a small day", timed)
         steps = []
         for _ in range(runs):
             add_day(settings.inbox, next(days))
             steps.append(time_steps(settings))
         for name in steps[0]:
-            print(f"  {name:<26}{statistics.median(step[name] for step in steps):>8.2f} s")
+            found[f"of that, {name}"] = {"seconds": statistics.median(step[name] for step in steps)}
+            print(f"  {name:<26}{found[f'of that, {name}']['seconds']:>8.2f} s")
+    figures.keep(chosen.json, found)
 
 
 if __name__ == "__main__":

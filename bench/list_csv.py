@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import duckdb
+import figures
 import pyarrow as pa
 
 from flows.exports.csv_file import csv_profile, write_csv
@@ -54,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=475_000)
     parser.add_argument("--runs", type=int, default=3)
+    figures.add_option(parser)
     chosen = parser.parse_args()
     table = duckdb.connect().execute(LIST, {"rows": chosen.rows}).to_arrow_table()
     ways: dict[str, Callable[[pa.Table], bytes]] = {
@@ -72,9 +74,12 @@ def main() -> None:
         raise SystemExit("our CSV is not what csv.writer writes")
     print(f"{os.cpu_count()} processors, medians of {chosen.runs}; {chosen.rows:,} rows")
     peer = statistics.median(seconds["csv.writer"])
+    found = {}
     for name, each in seconds.items():
         took = statistics.median(each)
+        found[name] = {"rows": chosen.rows, "seconds": took, "ratio": took / peer, "bytes": len(written[name])}
         print(f"{name:<12}{took:8.2f} s {took / peer:6.2f} times csv.writer {len(written[name]) / 1e6:8.1f} MB")
+    figures.keep(chosen.json, found)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import figures
 
 from flows.page import write_page
 
@@ -110,7 +111,11 @@ def make_marts(database: Path, rows: int, days: int) -> None:
                 null::date as previous_date
             from range(300) as numbers (number);
             create table marts.ops_sources as select timestamp '2026-03-31 23:59:59' as data_through_at;
-            create table marts.ops_publication as select 'abc123' as rule_set_version, 'smtp_5xx' as suppression_policy;
+            create table marts.ops_publication as
+            select
+                'abc123' as rule_set_version,
+                'smtp_5xx' as suppression_policy,
+                timestamp '2026-04-01 06:00:00' as published_at;
         """)
 
 
@@ -123,7 +128,7 @@ def clock(work: Callable[[], object], runs: int) -> float:
     return min(taken)
 
 
-def time_in_browser(page_file: Path, chromium: str, runs: int) -> None:
+def time_in_browser(page_file: Path, chromium: str, runs: int) -> dict[str, float]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -141,6 +146,7 @@ def time_in_browser(page_file: Path, chromium: str, runs: int) -> None:
             if len(taken) < runs:
                 page.close()
         print(f"  interactive after         {min(taken) / 1000:8.2f} s, processor time {min(busy):.2f} s")
+        found = {"interactive": min(taken) / 1000, "interactive, processor time": min(busy)}
         for name, action in CHOICES.items():
             milliseconds = page.evaluate(
                 f"""async () => {{
@@ -150,8 +156,10 @@ def time_in_browser(page_file: Path, chromium: str, runs: int) -> None:
                     return performance.now() - started;
                 }}"""
             )
-            print(f"  {name:25} {milliseconds / 1000:8.2f} s, {page.evaluate('seen.lines.length'):,} rows in the table")
+            found[name] = milliseconds / 1000
+            print(f"  {name:25} {found[name]:8.2f} s, {page.evaluate('seen.lines.length'):,} rows in the table")
         browser.close()
+    return found
 
 
 def main() -> None:
@@ -160,6 +168,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
+    figures.add_option(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         database, page_file = Path(folder) / "published.duckdb", Path(folder) / "bounces.html"
@@ -173,8 +182,13 @@ def main() -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"  written in                {seconds:8.2f} s, processor time {busy:.2f} s, memory {memory:,.0f} MB")
         print(f"  size                      {page_file.stat().st_size / 1e6:8.2f} MB")
+        found = {"written": seconds, "written, processor time": busy, "memory_mb": memory, "rows": counted}
+        found["bytes"] = page_file.stat().st_size
         if Path(given.chromium).exists():
-            time_in_browser(page_file, given.chromium, given.runs)
+            found |= time_in_browser(page_file, given.chromium, given.runs)
+        else:
+            print("  in a browser              needs Chromium (Debian's package of that name), and playwright")
+    figures.keep(given.json, found)
 
 
 if __name__ == "__main__":

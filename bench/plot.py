@@ -51,7 +51,7 @@ def draw_history(seconds: Any, memory: Any, history: list[dict[str, Any]]) -> No
 
 def main() -> None:
     *sources, target = map(Path, sys.argv[1:])
-    found = [json.loads(source.read_text()) for source in sources]
+    found = [json.loads(source.read_text())["found"] for source in sources]
     sizes = sorted((size for each in found for size in each["sizes"]), key=lambda size: size["records"])
     history = sorted((home for each in found for home in each["history"]), key=lambda home: home["days"])
     figure, ((seconds, day_seconds), (memory, day_memory)) = pyplot.subplots(2, 2, figsize=(11, 8))

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import figures
+
 from flows.landing import Load, find_arrivals, land_files, remember
 from flows.settings import Settings
 
@@ -84,7 +86,9 @@ def main() -> None:
     options.add_argument("--files", type=int, default=20_000)
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--threads", type=int, default=2)
+    figures.add_option(options)
     chosen = options.parse_args()
+    found = []
     for source, body in BODIES.items():
         with tempfile.TemporaryDirectory() as scratch:
             inbox = Path(scratch) / "inbox"
@@ -105,6 +109,8 @@ def main() -> None:
                 f"{source:10} {chosen.files} files: median {statistics.median(rates):.0f} a second "
                 f"{[round(rate) for rate in rates]}, next look {statistics.median(looks):.1f} s"
             )
+            found.append({"source": source, "files": chosen.files, "files_per_second": rates, "look_seconds": looks})
+    figures.keep(chosen.json, found)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import duckdb
+import figures
 import zstandard
 
 from flows.generate import generate
@@ -157,6 +158,7 @@ def main() -> None:
     options.add_argument("--source", action="append", choices=[*LINES, "powermta", "postfix", "exim"])
     options.add_argument("--compression", choices=tuple(SUFFIXES), default="none")
     options.add_argument("--segment", type=float, help="MB of a segment; one file unless given")
+    figures.add_option(options)
     options.add_argument("--only-land", type=Path, nargs="*", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.only_land:
@@ -164,6 +166,7 @@ def main() -> None:
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return
     sources = chosen.source or [*LINES, "powermta", "postfix", "exim"]
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         wanted = {*sources, "postfix"} if "exim" in sources else set(sources)
@@ -206,11 +209,28 @@ def main() -> None:
                 share = records["exim"] / records["postfix"]
                 theirs, their_cpu = theirs * share, their_cpu * share
             size = sum(log.stat().st_size for log in logs)
+            peak = peak_memory(source, logs, chosen.threads)
             print(
                 f"{source:10} {records[source]:9,} {size / 1e6:6.0f} {mine:7.2f} {theirs:7.2f} "
                 f"{mine / theirs:6.2f} {my_cpu / their_cpu:6.2f} {records[source] / mine:10,.0f} "
-                f"{peak_memory(source, logs, chosen.threads):8.0f}  {name}"
+                f"{peak:8.0f}  {name}",
+                flush=True,
             )
+            found.append(
+                {
+                    "source": source,
+                    "files": len(logs),
+                    "records": records[source],
+                    "bytes": size,
+                    "seconds": mine,
+                    "peer": name,
+                    "peer_seconds": theirs,
+                    "ratio": mine / theirs,
+                    "ratio_by_processor_time": my_cpu / their_cpu,
+                    "peak_mib": peak,
+                }
+            )
+    figures.keep(chosen.json, found)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import figures
 import logs
 import zstandard
 from steps import STEPS, time_steps
@@ -499,7 +500,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--daily", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    figures.add_option(parser)
     parser.add_argument("--logs", type=Path)
     parser.add_argument("--home", type=Path, nargs="+")
     parser.add_argument("--only", nargs="+", help=argparse.SUPPRESS)
@@ -533,8 +534,7 @@ def main() -> None:
             )
         ]
         found["history"] = grow(homes, chosen.runs, is_checked=chosen.check)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
+    figures.keep(chosen.json, found)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import figures
 
 from flows.exports.contents import make_report_export, make_report_workbook, write_export
 from flows.report import Selection
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="rows of the first sheet")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--write", nargs=2, type=Path, help=argparse.SUPPRESS)
+    figures.add_option(parser)
     chosen = parser.parse_args()
     if chosen.write:
         print(json.dumps(write_once(*chosen.write)))
@@ -100,6 +102,7 @@ def main() -> None:
     print(f"{os.cpu_count()} processors, medians of {chosen.runs}")
     for name in runs[0]:
         print(f"{name:<22}{statistics.median(run[name] for run in runs):>12,.1f}")
+    figures.keep(chosen.json, {name: statistics.median(run[name] for run in runs) for name in runs[0]})
 
 
 if __name__ == "__main__":
