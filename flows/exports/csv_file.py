@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 CSV_BATCH_ROWS = 65_536
+OFTEN_THE_SAME = 4
+"""How many rows a text has, on average, of a column of which each text is made once."""
 
 _SPACES = r"[\s\p{Z}\p{C}]*"
 _SIGNS = r"[=+@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}-]"
@@ -46,18 +48,36 @@ def write_csv(
     """
     if excel_safe and mark:
         target.write(codecs.BOM_UTF8)
-    target.write(_records([pa.array([name]) for name in table.column_names]))
+    target.write(_records([_fields(pa.array([name]), is_disarmed=False) for name in table.column_names]))
     for batch in table.to_batches(max_chunksize=CSV_BATCH_ROWS):
-        columns = [
-            _disarm(column) if excel_safe and name not in exact_columns else column
+        fields = [
+            _fields(column, is_disarmed=excel_safe and name not in exact_columns)
             for name, column in zip(batch.schema.names, batch.columns, strict=True)
         ]
-        target.write(_records([_as_text(column) for column in columns]))
+        target.write(_records(fields))
 
 
-def _records(columns: list[Any]) -> pa.Buffer:
-    """The columns' texts as records, put together by Arrow: a list of half a million addresses is written each day."""
-    fields = [_quote(pc.fill_null(column.cast(pa.large_string()), "")) for column in columns]
+def _fields(column: Any, *, is_disarmed: bool) -> Any:
+    """What stands for the values of a column in their records; of texts that are often the same, each is made once."""
+    if _is_text(column):
+        encoded = column.dictionary_encode()
+        if len(encoded.dictionary) * OFTEN_THE_SAME <= len(column):
+            each = _fields_of_texts(encoded.dictionary, is_disarmed=is_disarmed)
+            return pc.fill_null(each.take(encoded.indices), "")
+        return _fields_of_texts(column, is_disarmed=is_disarmed)
+    return _fields_of_texts(_as_text(column), is_disarmed=False)
+
+
+def _fields_of_texts(texts: Any, *, is_disarmed: bool) -> Any:
+    return _quote(pc.fill_null((_disarm(texts) if is_disarmed else texts).cast(pa.large_string()), ""))
+
+
+def _is_text(column: Any) -> bool:
+    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
+
+
+def _records(fields: list[Any]) -> pa.Buffer:
+    """The records of some rows, put together by Arrow: a list of half a million addresses is written each day."""
     records = pc.binary_join_element_wise(*fields, _large(","))
     if len(fields) == 1:  # an empty line would be no record
         records = pc.if_else(pc.equal(records, _large("")), _large('""'), records)
@@ -81,18 +101,16 @@ def _large(text: str) -> Any:
 
 def _as_text(column: Any) -> Any:
     """The values as Python's `str` has them: no fraction of a second where there is none."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type):
+    if pa.types.is_integer(column.type):
         return column
     if column.type == pa.timestamp("us"):
         return pc.replace_substring_regex(column.cast(pa.string()), pattern=r"\.000000$", replacement="")
     return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
 
 
-def _disarm(column: Any) -> Any:
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return column
+def _disarm(texts: Any) -> Any:
     for pattern, replacement in ((_ACTS_INSIDE, r"\1'\2"), (_ACTS_AT_START, r"'\1")):
         # hardly any text acts, and to look for one costs a third of replacing
-        if pc.any(pc.match_substring_regex(column, pattern)).as_py():
-            column = pc.replace_substring_regex(column, pattern=pattern, replacement=replacement)
-    return column
+        if pc.any(pc.match_substring_regex(texts, pattern)).as_py():
+            texts = pc.replace_substring_regex(texts, pattern=pattern, replacement=replacement)
+    return texts

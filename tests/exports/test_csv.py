@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.exports.csv_file import write_csv
+from flows.exports.csv_file import OFTEN_THE_SAME, write_csv
 from tests.exports.hostile import HOSTILE, read_csv
 
 
@@ -30,7 +30,7 @@ def test_plain_csv_gives_back_exactly_what_went_in(rows):
 
 MOMENTS = st.one_of(st.datetimes(), st.datetimes().map(lambda moment: moment.replace(microsecond=0)))
 VALUES = {
-    pa.string(): st.text(alphabet=st.one_of(st.characters(), st.sampled_from("\"',;\r\n\t\0 "))),
+    pa.string(): st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from("\"',;\r\n\t\0 "))),
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
     pa.float64(): st.floats(),
     pa.bool_(): st.booleans(),
@@ -49,6 +49,21 @@ def test_plain_csv_is_what_the_standard_library_writes(data, kinds, rows):
     written = io.StringIO(newline="")
     csv.writer(written).writerows([names, *zip(*columns, strict=True)])
     assert write_csv_bytes(pa.table(arrays, names), excel_safe=False) == written.getvalue().encode()
+
+
+@hypothesis_settings(deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.text(alphabet=st.sampled_from("=+-@\t\r\n ;,\"'a"))), min_size=1, max_size=5),
+    st.booleans(),
+)
+def test_texts_that_are_often_the_same_are_written_as_if_each_stood_once(texts, is_safe):
+    once, often = (
+        write_csv_bytes(pa.table({"text": pa.array(texts * times, pa.string())}), excel_safe=is_safe, mark=False)
+        for times in (1, 2 * OFTEN_THE_SAME)
+    )
+    header, records = once[:6], once[6:]
+    assert header == b"text\r\n"
+    assert often == header + records * (2 * OFTEN_THE_SAME)
 
 
 def test_csv_is_rfc_4180():
