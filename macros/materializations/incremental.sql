@@ -6,7 +6,8 @@
       model itself gives. That also removes rows whose key no longer comes out of the model, so that a table built day
       by day equals one built at once. `days`, likewise a column and a model, names the days of which all these rows are, so that
       the engine need not look for them in all others;
-    - with `batch_key`, the rows of the files of the batch, `batch_key` being the column of their digest. What the model
+    - with `batch_key`, the rows of the files of the batch, `batch_key` being the column of their digest: those that a build left which did
+      not come to its end, so nothing is looked for where the table is as the last one finished it. What the model
       gives goes straight into the table, which it must not read itself, by portions of the batch, each in the order of `order_by`:
       to sort all of a great batch would take many times its memory.
 
@@ -29,7 +30,7 @@
         {% call statement('main') -%}
             {% if is_made %}
             create or replace table {{ target }} as select * from ({{ sql }}) as model where false;
-            {% else %}
+            {% elif not is_continued() %}
             delete from {{ target }}
             where {{ config.get('batch_key') }} in (select file_digest from {{ source('landing', 'loads') }});
             {% endif %}
