@@ -8,9 +8,9 @@
     references: by column, the table in whose column of the same name each value is, beside null.
     among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files;
         `touched`, the events of the touched groups; `replaced`, the messages whose rows are; `days`, those of
-        the days that are replaced; `concluded`, what ended undelivered on the days that are counted anew; `listed`, `profiled`,
-        `compared`, the addresses whose rows on the lists, among the profiles or in the comparison of the policies are replaced. All,
-        where the build tests everything (`is_tested_whole`).
+        the days that are replaced; `undelivered`, those of the days that the undeliveries report has anew; `concluded`, what ended
+        undelivered on the days that are counted anew; `listed`, `profiled`, `compared`, the addresses whose rows on the lists, among
+        the profiles or in the comparison of the policies are replaced. All, where the build tests everything (`is_tested_whole`).
 -#}
 {% test rules(model, filled=[], keys=[], accepted={}, references={}, among=none) %}
 
@@ -36,6 +36,8 @@
     {%- endset -%}
 {%- elif among == 'days' -%}
     {%- set chosen = 'event_date in (select event_date from ' ~ ref('int_event_dates__touched') ~ ')' -%}
+{%- elif among == 'undelivered' -%}
+    {%- set chosen = 'undelivered_date in (select undelivered_date from ' ~ ref('int_undelivery_dates__touched') ~ ')' -%}
 {%- elif among == 'listed' -%}
     {%- set chosen = 'address in (select address from ' ~ ref('int_suppression_addresses__changed') ~ ')' -%}
 {%- elif among == 'profiled' -%}
@@ -49,7 +51,7 @@
 {%- elif among == 'compared' -%}
     {%- set chosen = 'address in (select address from ' ~ ref('int_policy_addresses__changed') ~ ')' -%}
 {%- elif among != 'concluded' -%}
-    {%- set known = 'batch, touched, replaced, days, concluded, listed, profiled, compared' -%}
+    {%- set known = 'batch, touched, replaced, days, undelivered, concluded, listed, profiled, compared' -%}
     {{ exceptions.raise_compiler_error('among is one of ' ~ known ~ ', or nothing, not ' ~ among) }}
 {%- endif -%}
 
