@@ -69,8 +69,7 @@ def main() -> None:
             print(f"\n# {script} {' '.join(arguments)}", flush=True)
             kept = Path(folder) / f"{name}.json"
             subprocess.run([sys.executable, FOLDER / script, *arguments, "--json", kept], check=True)
-            found[name] = {"script": script, "arguments": arguments, **json.loads(kept.read_text())}
-            del found[name]["processors"]
+            found[name] = {"script": script, "arguments": arguments, "found": json.loads(kept.read_text())["found"]}
             # after each: whoever stops a long run has what was measured
             figures.keep(chosen.json, {"size": chosen.size, "measures": found})
     if chosen.json:

@@ -10,7 +10,8 @@ With `--history 7 30`: homes of so many days with `--daily` events a day, of ben
 one more day, then a late file of a part of a day in the first week, one of a whole such day, and a run with nothing
 new; and the slowest of the reports over all days. Each step is a process of its own. `--profile` adds what each node
 of the builds took. `--check` holds each home against one that is built at once from the same files. Medians, and
-ratios to the first of the homes; `--json FILE` for machines, `bench/plot.py` to draw it.
+ratios to the first of the homes, which all lie on the disk until the end; `--json FILE` for machines, `bench/plot.py`
+to draw it.
 
 `--logs FOLDER` keeps the logs for another time. `--home FOLDER …`, one for each number of days, keeps the homes: run
 again, they are not built from nothing but go on with the next days and further late files. Without `--logs`, logs are

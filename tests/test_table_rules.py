@@ -33,7 +33,7 @@ def find_broken(
 ) -> list[tuple[Any, ...]]:
     """Run the test, as dbt renders it, on a table of the rows: rule, count and examples of what is broken.
 
-    The second row is the batch's.
+    What has the id 2 is the batch's, and of the day that a build replaces.
     """
     text = (
         SOURCE.read_text(encoding="utf-8").replace("{% test ", "{% macro ").replace("{% endtest %}", "{% endmacro %}")
@@ -43,13 +43,20 @@ def find_broken(
         "row_as_text": read_macros().row_as_text,
         "is_tested_whole": lambda: is_tested_whole,
         "in_batch": lambda: "id = 2",
+        "ref": str,
     }
     rendered: Any = environment.from_string(text, globals=given).module
     references = {column: Relation(table) for column, table in rules.get("references", {}).items()}
     with duckdb.connect() as connection:
         connection.execute("create table reasons as select 'full' as reason")
-        connection.execute("create table judged (id int, kind varchar, part int, origin varchar, reason varchar)")
-        connection.executemany("insert into judged values (?, ?, ?, ?, ?)", rows)
+        connection.execute("create table given (id int, kind varchar, part int, origin varchar, reason varchar)")
+        connection.executemany("insert into given values (?, ?, ?, ?, ?)", rows)
+        connection.execute(
+            """create view judged as
+            select *, date '2026-02-28' + id as event_date, date '2026-02-28' + id as undelivered_date from given"""
+        )
+        connection.execute("create table int_event_dates__touched as select date '2026-03-02' as event_date")
+        connection.execute("create table int_undelivery_dates__touched as select date '2026-03-02' as undelivered_date")
         return connection.execute(rendered.rules("judged", **{**rules, "references": references})).fetchall()
 
 
@@ -57,11 +64,12 @@ def test_table_that_keeps_its_rules_passes() -> None:
     assert find_broken(GOOD, RULES) == []
 
 
-def test_only_what_a_build_can_have_changed_is_looked_at_unless_all_is_asked_for() -> None:
+@pytest.mark.parametrize("among", ["batch", "days", "undelivered"])
+def test_only_what_a_build_can_have_changed_is_looked_at_unless_all_is_asked_for(among: str) -> None:
     broken = [(1, None, 1, "remote", "full"), (2, None, 2, None, None)]
-    assert [count for _, count, _ in find_broken(broken, {"filled": ["kind"], "among": "batch"})] == [1]
+    assert [count for _, count, _ in find_broken(broken, {"filled": ["kind"], "among": among})] == [1]
     assert [count for _, count, _ in find_broken(broken, {"filled": ["kind"]})] == [2]
-    whole = find_broken(broken, {"filled": ["kind"], "among": "batch"}, is_tested_whole=True)
+    whole = find_broken(broken, {"filled": ["kind"], "among": among}, is_tested_whole=True)
     assert [count for _, count, _ in whole] == [2]
 
 
