@@ -50,7 +50,6 @@ from flows.work import WORK_STORAGE_VERSION, open_work, remove_work
 from flows.work_state import create_state, find_versions, find_work_state
 
 BY_GROUP = (
-    "intermediate.int_group_days__recorded",
     "intermediate.int_message_keys__logged",
     "intermediate.int_staged_events__repeated",
     "intermediate.int_postfix__queue_facts",
@@ -80,6 +79,8 @@ BY_CONDITION = {
     "intermediate.int_unclassified_bounces__collected": """
         event_id in (select event_id from marts.marts.fct_delivery_events)""",
     "intermediate.int_rejects__collected": "file_digest not in (select file_digest from dropped_files)",
+    # its groups are numbers that two may share, and none may lose a day: those of a file that stays do
+    "intermediate.int_group_days__recorded": "file_digest not in (select file_digest from dropped_files)",
     # of a dropped file not even the copies and the records that are no event
     "intermediate.int_staged_events__collected": """
         file_digest not in (select file_digest from dropped_files)

@@ -1,6 +1,6 @@
 {#- A recipient as a number (int_message_keys__logged). -#}
 {% macro recipient_key(recipient) -%}
-    md5_number_lower({{ recipient }})
+    {{ digest_number(recipient) }}
 {%- endmacro %}
 
 {#-

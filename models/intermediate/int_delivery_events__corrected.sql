@@ -208,19 +208,19 @@ identified as {{ inlined_where_rebuilt() }} (
     where source_name not in ('postfix', 'exim')
 ),
 
--- Only the events of some messages tell of each other: those are looked at together, and the others are left as they are.
-related as (
+-- Only the events of some messages tell of each other: those are looked at together, and the others are left as they are. Most
+-- messages have no event that says so.
+telling as (
     select
         message_recipient_id,
-        bool_or(event_type = 'bounced') and bool_or(event_type = 'delivered') as is_returned,
+        bool_or(event_type = 'bounced') as is_refused,
         bool_or(is_attempt and attempt_number is null) as is_uncounted,
-        bool_or(event_type = 'expired' and response_origin <> 'remote') as is_given_up
+        coalesce(bool_or(event_type = 'expired' and response_origin <> 'remote'), false) as is_given_up
     from identified
+    where event_type in ('bounced', 'expired') or (is_attempt and attempt_number is null)
     group by message_recipient_id
-    having is_returned or is_uncounted or is_given_up
 ),
 
--- a refusal after an acceptance came out of band, by whatever name the source has for it
 acceptances as (
     select
         message_recipient_id,
@@ -229,10 +229,20 @@ acceptances as (
     where
         event_type = 'delivered'
         and message_recipient_id in (
-            select message_recipient_id from related
-            where is_returned
+            select message_recipient_id from telling
+            where is_refused
         )
     group by message_recipient_id
+),
+
+related as (
+    select
+        telling.message_recipient_id,
+        telling.is_uncounted,
+        acceptances.delivered_at
+    from telling
+    left join acceptances on telling.message_recipient_id = acceptances.message_recipient_id
+    where telling.is_uncounted or telling.is_given_up or acceptances.delivered_at is not null
 ),
 
 -- all events of a related message, and all of a queue
@@ -240,16 +250,14 @@ concerned as (
     select
         identified.* exclude (event_type),
         identified.event_type as logged_event_type,
+        -- a refusal after an acceptance came out of band, by whatever name the source has for it
         case
-            when identified.event_type = 'bounced' and identified.event_at > acceptances.delivered_at
-                then 'out_of_band_bounce'
+            when identified.event_type = 'bounced' and identified.event_at > related.delivered_at then 'out_of_band_bounce'
             else identified.event_type
         end as event_type,
-        related.is_uncounted,
-        related.is_given_up
+        related.is_uncounted
     from identified
     left join related on identified.message_recipient_id = related.message_recipient_id
-    left join acceptances on identified.message_recipient_id = acceptances.message_recipient_id
     where identified.is_of_queue or related.message_recipient_id is not null
 ),
 

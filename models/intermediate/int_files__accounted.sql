@@ -10,7 +10,10 @@ with loads as (
 ),
 
 staged as (
-    select * from {{ ref('int_staged_events__collected') }}
+    select
+        *,
+        event_id in (select event_id from {{ ref('int_staged_events__repeated') }}) as is_repeated
+    from {{ ref('int_staged_events__collected') }}
     where {{ in_batch() }}
 ),
 
@@ -21,7 +24,9 @@ counted as (
         count(*) filter (recipient_number = 1 and event_type is not null) as event_record_count,
         count(*) filter (recipient_number = 1 and event_type is null) as ignored_record_count,
         count(*) filter (event_type is not null) as staged_event_count,
-        count(distinct event_id) filter (event_type is not null) as distinct_event_count,
+        -- nearly all stand there once
+        count(*) filter (event_type is not null and not is_repeated)
+        + count(distinct event_id) filter (event_type is not null and is_repeated) as distinct_event_count,
         min(event_at) filter (event_type is not null) as first_event_at,
         max(event_at) filter (event_type is not null) as last_event_at
     from staged

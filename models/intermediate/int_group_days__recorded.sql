@@ -1,15 +1,15 @@
 -- On which days there are records of which groups. Whoever looks for events of some groups in all of history looks for their
 -- days here, among few and narrow rows, and reads events on these days only (macros/days_of_groups.sql). A day too many costs
--- time; none may be missing, so copies that do not count have theirs, too.
+-- time; none may be missing, so copies that do not count have theirs, too, and two groups may share a number.
 
 {{ config(
     materialized='incremental',
     batch_key='file_digest',
-    order_by='event_date, message_group_id',
+    order_by='event_date',
 ) }}
 
 select distinct
-    message_group_id,
+    {{ group_key('message_group_id') }} as group_key,
     event_date,
     file_digest,
     landed_at

@@ -14,12 +14,12 @@ touched as (
 
 sought as (  -- noqa: ST03
     select
-        message_group_id,
+        {{ group_key('message_group_id') }} as group_key,
         true as is_touched
     from touched
     union all
     select
-        message_group_id,
+        {{ group_key('message_group_id') }} as group_key,
         false as is_touched
     from {{ ref('int_message_groups__waiting') }}
     where message_group_id not in (select message_group_id from touched)
@@ -36,5 +36,5 @@ select distinct
     group_days.event_date,
     sought.is_touched
 from group_days
-inner join sought on group_days.message_group_id = sought.message_group_id
+inner join sought on group_days.group_key = sought.group_key
 {%- endif %}

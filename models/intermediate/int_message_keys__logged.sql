@@ -11,12 +11,13 @@
 ) }}
 
 with messages as (
-    select distinct
+    select
         event_date,
         message_group_id,
-        recipient,
-        message_id,
-        envelope_sender
+        envelope_sender,
+        -- message_recipient_id tells these
+        any_value(recipient) as recipient,
+        any_value(message_id) as message_id
     from {{ ref('fct_delivery_events') }}
     where
         not {{ is_report() }}
@@ -25,6 +26,7 @@ with messages as (
         and event_date in (select event_date from {{ ref('int_logged_days__touched') }})
         and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
         {%- endif %}
+    group by event_date, message_group_id, message_recipient_id, envelope_sender
 )
 
 select

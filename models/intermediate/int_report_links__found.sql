@@ -74,20 +74,40 @@ searched as (
     {%- endif %}
 ),
 
+names as (
+    select {{ report_key('report_recipient', message_key('report_message_id')) }} as message_id_key
+    from searched
+    {%- for pattern in var('verp_patterns', []) %}
+    union all
+    select {{ report_key('report_recipient', verp_id('report_envelope_sender', pattern)) }} as message_id_key
+    from searched
+    {%- endfor %}
+),
+
+return_paths as (
+    select {{ report_key('report_recipient', 'report_envelope_sender') }} as return_path_key from searched
+),
+
+-- First the days, then the groups on these: so the engine reads, in all history, the numbers that are compared, and no groups, which
+-- are wider. Not by `or`: each number is a column of its own.
+key_days as (
+    select event_date from {{ ref('int_message_keys__logged') }}
+    where message_id_key in (select message_id_key from names)
+    union
+    select event_date from {{ ref('int_message_keys__logged') }}
+    where return_path_key in (select return_path_key from return_paths)
+),
+
 named_groups as (
     select message_group_id from {{ ref('int_message_keys__logged') }}
     where
-        message_id_key in (
-            select {{ report_key('report_recipient', message_key('report_message_id')) }} from searched
-            {%- for pattern in var('verp_patterns', []) %}
-            union all
-            select {{ report_key('report_recipient', verp_id('report_envelope_sender', pattern)) }} from searched
-            {%- endfor %}
-        )
-    -- not `or`: of each of these the engine reads one column first, and the others only where it finds something
+        event_date in (select event_date from key_days)
+        and message_id_key in (select message_id_key from names)
     union
     select message_group_id from {{ ref('int_message_keys__logged') }}
-    where return_path_key in (select {{ report_key('report_recipient', 'report_envelope_sender') }} from searched)
+    where
+        event_date in (select event_date from key_days)
+        and return_path_key in (select return_path_key from return_paths)
 ),
 
 named_days as (
