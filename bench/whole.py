@@ -67,16 +67,31 @@ EVENTS_PER_MESSAGE = 2.4
 FIELDS = [name for name in landing.LANDING_COLUMNS["kumomta"] if name not in COMMON_COLUMNS and name != "record"]
 
 
-def make_logs(folder: Path, *, events: int, days: int, first_day: date = FIRST_DAY, seed: int = 1) -> None:
-    """KumoMTA's segments, taken out of their compression: not every peer can read many frames."""
+def make_logs(folder: str, events: str) -> dict[str, Any]:
+    """A week of KumoMTA's segments, taken out of their compression: not every peer can read many frames."""
     with tempfile.TemporaryDirectory() as scratch:
-        messages = max(1, round(events / EVENTS_PER_MESSAGE))
-        generate(Path(scratch), messages=messages, days=days, first_day=first_day, seed=seed, sources=["kumomta"])
+        messages = max(1, round(int(events) / EVENTS_PER_MESSAGE))
+        generate(Path(scratch), messages=messages, days=7, first_day=FIRST_DAY, seed=1, sources=["kumomta"])
         for path in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
-            target = folder / "kumomta" / f"{path.relative_to(scratch).as_posix().replace('/', '-')}.jsonl"
+            target = Path(folder) / "kumomta" / f"{path.relative_to(scratch).as_posix().replace('/', '-')}.jsonl"
             target.parent.mkdir(parents=True, exist_ok=True)
             with path.open("rb") as file, target.open("wb") as out:
                 shutil.copyfileobj(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True), out)
+    return {}
+
+
+def pack_logs(*paths: str) -> dict[str, Any]:
+    """Bytes of some files as gzip."""
+    packed = 0
+    for path in map(Path, paths):
+        with path.open("rb") as file:
+            content = zstandard.ZstdDecompressor().stream_reader(file).read() if path.suffix == ".zst" else file.read()
+        packed += len(gzip.compress(content, compresslevel=6))
+    return {"packed": packed}
+
+
+ON_LOGS: dict[str, Callable[..., dict[str, Any]]] = {"generate": make_logs, "pack": pack_logs}
+"""What is done to logs, apart too: it takes memory, which the processes started later would be said to take."""
 
 
 def run_whole(inbox: Path, scratch: Path) -> dict[str, Any]:
@@ -147,6 +162,8 @@ def run_only(name: str, *arguments: str) -> None:
     started = time.perf_counter()
     if name in RUNNERS:
         found = RUNNERS[name](*paths)
+    elif name in ON_LOGS:
+        found = ON_LOGS[name](*arguments)
     else:
         settings = Settings(home=paths[0] / "home", inbox_directory=paths[0] / "inbox", memory_limit=MEMORY_LIMIT)
         found = {}
@@ -195,12 +212,7 @@ def estimate_gzip(paths: list[Path], samples: int = SAMPLES) -> int:
     """Bytes of logs as gzip, by some of them: it takes longer than everything else here."""
     sample = sorted(paths)[:: max(1, len(paths) // samples)]
     share = sum(path.stat().st_size for path in sample) / sum(path.stat().st_size for path in paths)
-    packed = 0
-    for path in sample:
-        with path.open("rb") as file:
-            content = zstandard.ZstdDecompressor().stream_reader(file).read() if path.suffix == ".zst" else file.read()
-        packed += len(gzip.compress(content, compresslevel=6))
-    return round(packed / share)
+    return round(apart("pack", *sample)["packed"] / share)
 
 
 def compare(events: int, runs: int, scratch: Path, kept: Path) -> dict[str, Any]:
@@ -210,7 +222,7 @@ def compare(events: int, runs: int, scratch: Path, kept: Path) -> dict[str, Any]
         inbox = scratch / f"inbox-{events}"
         link(write_logs(kept, logs.DAILY, "--days", str(round(events / logs.DAILY))), inbox)
     elif not inbox.exists():
-        make_logs(kept / "unfinished", events=events, days=7)
+        apart("generate", kept / "unfinished", events)
         (kept / "unfinished").rename(inbox)
     files = list((inbox / "kumomta").iterdir())
     packed = estimate_gzip(files, len(files) if events <= 1_000_000 else round(len(files) * 1e6 / events))

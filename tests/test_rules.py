@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import duckdb
@@ -114,7 +114,7 @@ def test_no_regex_matches_without_one_of_its_words() -> None:
         (r"quota\p{L}", None),
     ],
 )
-def test_required_literals(regex: str, words: set[str] | None) -> None:
+def test_required_literals(regex: str, words: Set[str] | None) -> None:
     assert required_literals(regex) == words
 
 

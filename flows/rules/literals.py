@@ -5,6 +5,7 @@ import re._constants as nodes  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 import string
 from collections.abc import Iterable
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -26,16 +27,18 @@ COMMON_WORDS = frozenset(
 """Words that every other reply has, whatever it means: the last to be asked for."""
 
 
-def required_literals(regex: str) -> set[str] | None:
+@cache
+def required_literals(regex: str) -> frozenset[str] | None:
     """Lower-case words of which every match of the regex (without regard to case) holds at least one.
 
     None where no such words are known (as in syntax that Python does not share with RE2): then the regex must be
     asked of every text.
     """
     try:
-        return _best([_needed(parser.parse(regex))])
+        words = _best([_needed(parser.parse(regex))])
     except re.error:
         return None
+    return None if words is None else frozenset(words)
 
 
 def _best(candidates: Iterable[set[str] | None]) -> set[str] | None:

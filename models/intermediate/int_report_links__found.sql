@@ -88,8 +88,8 @@ return_paths as (
     select {{ report_key('report_recipient', 'report_envelope_sender') }} as return_path_key from searched
 ),
 
--- First the days, then the groups on these: so the engine reads, in all history, the numbers that are compared, and no groups, which
--- are wider. Not by `or`: each number is a column of its own.
+-- First the days, then the groups on these: in all history the engine reads the numbers that are compared, no groups, which are
+-- wider. Not by `or`: each number is a column of its own.
 key_days as (
     select event_date from {{ ref('int_message_keys__logged') }}
     where message_id_key in (select message_id_key from names)
