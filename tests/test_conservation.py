@@ -97,6 +97,22 @@ def test_a_day_that_was_not_counted_again_shows(generated: Warehouse, work: Sett
     assert kept != told
 
 
+def test_an_event_that_a_file_repeats_counts_once_in_it(work: Settings) -> None:
+    """Else the reconciliation would bear with an event that is counted twice."""
+    with open_work(work) as connection:
+        kept, told = (
+            set(connection.execute(query).fetchall())
+            for query in (
+                "select file_digest, staged_event_count, distinct_event_count from intermediate.int_files__accounted"
+                " where staged_event_count > 0",
+                "select file_digest, count(event_type), count(distinct event_id)"
+                " from intermediate.int_staged_events__collected where event_type is not null group by file_digest",
+            )
+        )
+    assert kept == told
+    assert any(staged > distinct for _, staged, distinct in kept)
+
+
 def test_everything_that_was_read_is_accounted_for(generated: Warehouse) -> None:
     rows = marts.read(
         generated.database,
