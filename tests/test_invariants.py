@@ -274,6 +274,39 @@ def test_what_time_ends_keeps_one_row_for_each_recipient(tmp_path: Path) -> None
     assert after == [("ann", "undelivered"), ("bob", "delivered"), ("cleo", "delivered")]
 
 
+def test_a_report_in_a_group_that_waits_may_speak_of_a_message_that_does_not(tmp_path: Path) -> None:
+    """Cleo's report names a message that was never logged to her, and is of the one before it; Bob still waits for his."""
+    settings = Settings(home=tmp_path / "home")
+    (settings.inbox / "events").mkdir(parents=True)
+
+    def write(name: str, *events: tuple[str, str, str, str]) -> None:
+        keys = ("event_type", "event_at", "recipient", "message_id")
+        lines = [{**dict(zip(keys, event, strict=True)), "envelope_sender": "b@news.example"} for event in events]
+        (settings.inbox / "events" / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    write(
+        "first",
+        ("delivered", "2026-03-03T08:00:00Z", "cleo@reported.example", "first"),
+        ("out_of_band_bounce", "2026-03-09T08:00:00Z", "cleo@reported.example", "second"),
+        ("deferred", "2026-03-09T09:00:00Z", "bob@reported.example", "second"),
+    )
+    run_all(settings)
+    write("later", ("delivered", "2026-03-10T08:00:00Z", "ada@reported.example", "third"))
+    finished = run_all(settings)
+    with duckdb.connect(settings.work_database, read_only=True) as connection:
+        waiting, judged = (
+            connection.execute(f"select count(*) from intermediate.int_message_groups__{which}").fetchone()
+            for which in ("waiting", "judged")
+        )
+        assert (waiting, judged) == ((1,), (1,))
+    query = "select recipient, message_id, outcome from marts.fct_messages order by all"
+    assert marts.read(finished.database, query) == [
+        ("ada@reported.example", "third", "delivered"),
+        ("bob@reported.example", "second", "in_flight"),
+        ("cleo@reported.example", "first", "undelivered"),
+    ]
+
+
 @pytest.mark.long
 def test_a_killed_build_leaves_known_by_which_links_it_judged(tmp_path: Path) -> None:
     """So that the next build judges again what these, or its own, have changed, and not the message of every report."""

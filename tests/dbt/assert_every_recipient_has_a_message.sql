@@ -24,6 +24,10 @@ events as (
     where
         events.event_date in (select event_date from read_days)
         and events.message_group_id in (select message_group_id from {{ ref('int_message_groups__replaced') }})
+        -- a report may stand in the group of a message that waits, and speak of one that is left as it is
+        and coalesce(links.message_group_id, events.message_group_id) in (
+            select message_group_id from {{ ref('int_message_groups__replaced') }}
+        )
     {% endif %}
 ),
 
