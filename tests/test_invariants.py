@@ -274,24 +274,27 @@ def test_what_time_ends_keeps_one_row_for_each_recipient(tmp_path: Path) -> None
     assert after == [("ann", "undelivered"), ("bob", "delivered"), ("cleo", "delivered")]
 
 
+def write_events(settings: Settings, name: str, *events: tuple[str, str, str, str]) -> None:
+    """A file of canonical events, each given as its type, time, recipient and message, with one return path for each recipient."""
+    keys = ("event_type", "event_at", "recipient", "message_id")
+    lines = [{**dict(zip(keys, event, strict=True)), "envelope_sender": f"b+{event[2]}"} for event in events]
+    path = settings.inbox / "events" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 def test_a_report_in_a_group_that_waits_may_speak_of_a_message_that_does_not(tmp_path: Path) -> None:
     """Cleo's report names a message that was never logged to her, and is of the one before it; Bob still waits for his."""
     settings = Settings(home=tmp_path / "home")
-    (settings.inbox / "events").mkdir(parents=True)
-
-    def write(name: str, *events: tuple[str, str, str, str]) -> None:
-        keys = ("event_type", "event_at", "recipient", "message_id")
-        lines = [{**dict(zip(keys, event, strict=True)), "envelope_sender": "b@news.example"} for event in events]
-        (settings.inbox / "events" / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-    write(
+    write_events(
+        settings,
         "first",
         ("delivered", "2026-03-03T08:00:00Z", "cleo@reported.example", "first"),
         ("out_of_band_bounce", "2026-03-09T08:00:00Z", "cleo@reported.example", "second"),
         ("deferred", "2026-03-09T09:00:00Z", "bob@reported.example", "second"),
     )
     run_all(settings)
-    write("later", ("delivered", "2026-03-10T08:00:00Z", "ada@reported.example", "third"))
+    write_events(settings, "later", ("delivered", "2026-03-10T08:00:00Z", "ada@reported.example", "third"))
     finished = run_all(settings)
     with duckdb.connect(settings.work_database, read_only=True) as connection:
         waiting, judged = (
@@ -311,20 +314,14 @@ def test_a_report_in_a_group_that_waits_may_speak_of_a_message_that_does_not(tmp
 def test_a_killed_build_leaves_known_by_which_links_it_judged(tmp_path: Path) -> None:
     """So that the next build judges again what these, or its own, have changed, and not the message of every report."""
     settings = Settings(home=tmp_path / "home")
-    (settings.inbox / "events").mkdir(parents=True)
-
-    def write(name: str, *events: tuple[str, str, str, str]) -> None:
-        keys = ("event_type", "event_at", "recipient", "message_id")
-        lines = [{**dict(zip(keys, event, strict=True)), "envelope_sender": f"b+{event[2]}"} for event in events]
-        (settings.inbox / "events" / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     for name in ("gina", "hope"):
         address = f"{name}@reported.example"
         sent = ("delivered", "2026-03-01T08:00:00Z", address, f"{name}-first")
         reported = ("out_of_band_bounce", "2026-03-03T08:00:00Z", address, f"{name}-report")
-        write(name, sent, reported)
+        write_events(settings, name, sent, reported)
     run_all(settings)
-    write("later", ("delivered", "2026-03-02T08:00:00Z", "gina@reported.example", "gina-second"))
+    write_events(settings, "later", ("delivered", "2026-03-02T08:00:00Z", "gina@reported.example", "gina-second"))
     land_all(settings)
     kill_a_build(settings, "build.dbt_ended")
     finished = run_all(settings)
