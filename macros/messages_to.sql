@@ -1,6 +1,6 @@
 {#- A recipient as a number (int_message_keys__logged). -#}
 {% macro recipient_key(recipient) -%}
-    {{ digest_number(recipient) }}
+    {{ short_digest_number(recipient) }}
 {%- endmacro %}
 
 {#-

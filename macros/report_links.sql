@@ -20,7 +20,7 @@
 
 {#- A recipient and what else names a message, as a number; null where nothing else does. -#}
 {% macro report_key(recipient, name) -%}
-    {{ digest_number(recipient ~ " || ' ' || " ~ name) }}
+    {{ short_digest_number(recipient ~ " || ' ' || " ~ name) }}
 {%- endmacro %}
 
 {#- The id of the message that a return path names by one of the `verp_patterns`; null where it does not. -#}

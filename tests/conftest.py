@@ -1,5 +1,6 @@
 """The warehouse that many tests read is built once, from samples/."""
 
+import json
 import os
 import pickle
 import shutil
@@ -72,6 +73,15 @@ PARSED = Path(tempfile.gettempdir()) / (
     f"bouncehouse-tests-{os.getuid()}-{crc32(bytes(PROJECT)):08x}-{find_versions(Settings()).project}.msgpack"
 )
 """What dbt parsed of this checkout as it stands, for the homes of all tests: it takes longer than most builds."""
+
+
+def write_events(settings: Settings, name: str, *events: tuple[str, str, str, str]) -> None:
+    """A file of canonical events, each given as its type, time, recipient and message, with one return path for each recipient."""
+    keys = ("event_type", "event_at", "recipient", "message_id")
+    lines = [{**dict(zip(keys, event, strict=True)), "envelope_sender": f"b+{event[2]}"} for event in events]
+    path = settings.inbox / "events" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def run_all(settings: Settings, *, full_refresh: bool = False) -> Warehouse:

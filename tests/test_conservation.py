@@ -9,7 +9,7 @@ from flows.dbt_process import read_results
 from flows.settings import Settings
 from flows.work import open_work
 from tests import marts
-from tests.conftest import Warehouse
+from tests.conftest import Warehouse, run_all, write_events
 
 pytestmark = pytest.mark.xdist_group("invariants")
 
@@ -95,6 +95,69 @@ def test_a_day_that_was_not_counted_again_shows(generated: Warehouse, work: Sett
         )
         connection.execute("rollback")
     assert kept != told
+
+
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Two builds, the second of which counts one day of two anew, and reads the events of no other to test."""
+    settings = Settings(home=tmp_path_factory.mktemp("continued"))
+    ended = [(kind, f"{kind}@a.example") for kind in ("delivered", "bounced")]
+    for day in ("02", "20"):
+        write_events(settings, day, *((kind, f"2026-03-{day}T08:00:00Z", to, f"{to}-{day}") for kind, to in ended))
+        warehouse = run_all(settings)
+    return warehouse
+
+
+A_TOUCHED_DAY, ANOTHER_DAY = "where event_date = '2026-03-20'", "where event_date = '2026-03-02'"
+
+
+@pytest.mark.parametrize(
+    ("missed", "days"),
+    [
+        (f"delete from marts.marts.fct_delivery_events {A_TOUCHED_DAY}", [None, "2026-03-20"]),
+        (f"delete from marts.marts.fct_delivery_events {ANOTHER_DAY}", [None]),
+        (f"insert into marts.marts.fct_delivery_events from marts.marts.fct_delivery_events {ANOTHER_DAY}", [None]),
+        (f"delete from intermediate.int_file_events__counted {ANOTHER_DAY}", [None, "2026-03-02"]),
+        (f"delete from marts.marts.rpt_bounces_daily {ANOTHER_DAY}", ["2026-03-02"]),
+        (f"delete from marts.marts.rpt_bounces_daily {A_TOUCHED_DAY}", ["2026-03-20"]),
+        (f"update marts.marts.rpt_delivery_daily set attempt_count = 9 {ANOTHER_DAY}", ["2026-03-02"]),
+        (f"update marts.marts.rpt_delivery_daily set attempt_count = 9 {A_TOUCHED_DAY}", ["2026-03-20"]),
+        (f"update marts.marts.rpt_delivery_daily set undelivered_count = 9 {ANOTHER_DAY}", ["2026-03-02"]),
+        (f"update marts.marts.rpt_delivery_daily set suppressed_send_count = 9 {ANOTHER_DAY}", ["2026-03-02"]),
+    ],
+)  # fmt: skip
+def test_a_build_that_reads_the_events_of_its_days_holds_all_days_against_them(
+    continued: Warehouse, missed: str, days: list[str | None]
+) -> None:
+    compiled = find_code(continued, "assert_days_equal_events")
+    with open_work(continued.settings) as connection:
+        assert connection.execute(compiled).fetchall() == []
+        connection.execute("begin")
+        connection.execute(missed)
+        query = f"select distinct cast(event_date as varchar) as day from ({compiled}) order by day nulls first"
+        found = [day for (day,) in connection.execute(query).fetchall()]
+        connection.execute("rollback")
+    assert found == days
+
+
+@pytest.mark.parametrize(
+    ("guard", "missed"),
+    [
+        ("bounces", f"update marts.marts.rpt_bounces_daily set bounce_count = 9 {A_TOUCHED_DAY}"),
+        ("bounces", f"delete from marts.marts.fct_delivery_events {A_TOUCHED_DAY}"),
+        ("non_deliveries", "update marts.marts.rpt_undeliveries_daily set cause = 'expired' where undelivered_date = '2026-03-20'"),
+        ("non_deliveries", "delete from marts.marts.fct_messages where undelivered_at >= '2026-03-20'"),
+    ],
+)  # fmt: skip
+def test_amounts_of_the_days_that_a_build_counted_anew_are_held(continued: Warehouse, guard: str, missed: str) -> None:
+    compiled = find_code(continued, f"assert_report_amounts_equal_{guard}")
+    with open_work(continued.settings) as connection:
+        assert connection.execute(compiled).fetchall() == []
+        connection.execute("begin")
+        connection.execute(missed)
+        found = connection.execute(compiled).fetchall()
+        connection.execute("rollback")
+    assert found
 
 
 def test_an_event_that_a_file_repeats_counts_once_in_it(work: Settings) -> None:

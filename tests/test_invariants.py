@@ -17,7 +17,7 @@ import zstandard
 from flows import build, landing, publish
 from flows.settings import Settings
 from tests import marts
-from tests.conftest import Logs, Warehouse, kill_a_build, land_all, run_all
+from tests.conftest import Logs, Warehouse, kill_a_build, land_all, run_all, write_events
 
 pytestmark = pytest.mark.xdist_group("invariants")
 
@@ -272,15 +272,6 @@ def test_what_time_ends_keeps_one_row_for_each_recipient(tmp_path: Path) -> None
     before, after = outcomes
     assert before == [("ann", "in_flight"), ("bob", "delivered")]
     assert after == [("ann", "undelivered"), ("bob", "delivered"), ("cleo", "delivered")]
-
-
-def write_events(settings: Settings, name: str, *events: tuple[str, str, str, str]) -> None:
-    """A file of canonical events, each given as its type, time, recipient and message, with one return path for each recipient."""
-    keys = ("event_type", "event_at", "recipient", "message_id")
-    lines = [{**dict(zip(keys, event, strict=True)), "envelope_sender": f"b+{event[2]}"} for event in events]
-    path = settings.inbox / "events" / f"{name}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def test_a_report_in_a_group_that_waits_may_speak_of_a_message_that_does_not(tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ events as (
         source_name,
         source_file,
         count(*) as event_count,
+        count(*) filter (is_attempt) as attempt_count,
+        count(*) filter (
+            event_type = 'out_of_band_bounce' or (event_type in ('deferred', 'bounced') and is_attempt)
+        ) as refusal_count,
         -- one line of Postfix's queue manager ends a message for all recipients that were still deferred
         count(*) filter (source_name = 'postfix' and event_type = 'expired') as concluded_event_count,
         count(*) filter (event_type = 'injected') as injected_count,

@@ -1,6 +1,11 @@
 -- Guards: a day that a build should have replaced, or counted again, and did not. Day by day, over all days, the daily marts and
 -- what is kept by file add up to the events themselves, to what ended undelivered or was sent in vain, and to what is retained
--- of those that have gone. All events are read once for it, in few columns.
+-- of those that have gone. Where the build tests everything, all events are read once for it, in few columns. Otherwise those
+-- of the days that it counted anew; of all other days what is kept by file stands for them: a build deletes events of these days
+-- only, so that how many events there are tells of any that it left on another day, or put there.
+
+{%- set dates = ref('int_conclusion_dates__touched') %}
+{%- set is_whole = is_tested_whole() or not is_list_continued() %}
 
 with kept as (
     select
@@ -8,6 +13,13 @@ with kept as (
         event_count
     from {{ ref('int_file_events__counted') }}
     where event_count is not null
+    {%- if not is_whole %}
+    union all by name
+    select
+        cast(null as date) as event_date,
+        sum(event_count) as event_count
+    from {{ ref('int_file_events__counted') }}
+    {%- endif %}
     union all by name
     select
         event_date,
@@ -30,6 +42,9 @@ kinds as (
         is_attempt,
         count(*) as event_count
     from {{ ref('fct_delivery_events') }}
+    {%- if not is_whole %}
+    where event_date in (select event_date from {{ dates }})
+    {%- endif %}
     group by event_date, event_type, is_attempt
 ),
 
@@ -44,6 +59,21 @@ told as (
                 then event_count
         end as bounce_count
     from kinds
+    {%- if not is_whole %}
+    union all by name
+    select
+        event_date,
+        event_count,
+        attempt_count,
+        refusal_count as bounce_count
+    from {{ ref('int_file_events__counted') }}
+    where event_count is not null and event_date not in (select event_date from {{ dates }})
+    union all by name
+    select
+        cast(null as date) as event_date,
+        count(*) as event_count
+    from {{ ref('fct_delivery_events') }}
+    {%- endif %}
     union all by name
     select
         report_date as event_date,
@@ -51,11 +81,13 @@ told as (
     from {{ ref('int_report_links__found') }}
     where is_notice
     union all by name
+    -- by the one column that is null of all other messages
     select
-        undelivered_date as event_date,
+        cast(undelivered_at as date) as event_date,
         count(*) as undelivered_count
-    from {{ ref('fct_non_deliveries') }}
-    group by undelivered_date
+    from {{ ref('fct_messages') }}
+    where undelivered_at is not null
+    group by cast(undelivered_at as date)
     union all by name
     select
         event_date,

@@ -1,4 +1,10 @@
--- Guards: the undeliveries report is exact, as its sibling.
+-- Guards: the undeliveries report is exact, as its sibling: by cause on the days that it has anew, and on all where the build
+-- tests everything; day by day over all days, in assert_days_equal_events.
+
+{%- set dates = ref('int_undelivery_dates__touched') %}
+{%- set since = first_moment('select cast(min(undelivered_date) as timestamp) from ' ~ dates) %}
+{%- set are_of_days = 'undelivered_date in (select undelivered_date from ' ~ dates ~ ')' %}
+{%- set are_looked_at = 'true' if is_tested_whole() else are_of_days %}
 
 with report as (
     select
@@ -6,6 +12,7 @@ with report as (
         cause,
         cast(sum(undelivery_count) as bigint) as report_count
     from {{ ref('rpt_undeliveries_daily') }}
+    where {{ are_looked_at }}
     group by undelivered_date, cause
 ),
 
@@ -15,12 +22,18 @@ non_deliveries as (
         cause,
         1 as undelivery_count
     from {{ ref('fct_non_deliveries') }}
+    where
+        {{ are_looked_at }}
+        {%- if not is_tested_whole() %}
+        and undelivered_at >= {{ since }}
+        {%- endif %}
     union all
     select
         undelivered_date,
         cause,
         undelivery_count
     from {{ source('landing', 'retained_undelivery_counts') }}
+    where {{ are_looked_at }}
 ),
 
 facts as (
