@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 from flows import build, landing, publish
+from flows.dbt_macros import read_macros
 from flows.settings import Settings
 from tests import marts
 from tests.conftest import Logs, Warehouse, kill_a_build, land_all, run_all, write_events
@@ -299,6 +300,40 @@ def test_a_report_in_a_group_that_waits_may_speak_of_a_message_that_does_not(tmp
         ("bob@reported.example", "second", "in_flight"),
         ("cleo@reported.example", "first", "undelivered"),
     ]
+
+
+def find_same_numbers(key: str) -> list[str]:
+    """Two addresses for which an expression over `address` gives one number: of two hundred thousand there are some."""
+    with duckdb.connect() as connection:
+        row = connection.execute(
+            f"""select list(address order by address) as addresses
+            from (select 'n' || number || '@same.example' as address from range(200000) as numbers (number))
+            group by {key} having count(*) > 1 order by addresses limit 1"""
+        ).fetchone()
+    assert row
+    return list(row[0][:2])
+
+
+def test_messages_that_only_share_a_number_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """What is looked for in all of history is found by numbers of four bytes, and then compared as text."""
+    settings = Settings(home=tmp_path)
+    listed, other = find_same_numbers(read_macros().recipient_key("address"))
+    reported, unreported = find_same_numbers(read_macros().report_key("address", "'again'"))
+    write_events(
+        settings,
+        "first",
+        *(("delivered", f"2026-03-0{day}T08:00:00Z", to, f"m{day}") for day, to in ((5, listed), (6, other))),
+        ("delivered", "2026-03-07T08:00:00Z", unreported, "again"),
+    )
+    run_all(settings)
+    write_events(settings, "late", ("bounced", "2026-03-02T08:00:00Z", listed, "m2"))
+    write_events(settings, "report", ("out_of_band_bounce", "2026-03-09T08:00:00Z", reported, "again"))
+    database = run_all(settings).database
+    assert marts.read(database, "select recipient from marts.fct_suppressed_sends") == [(listed,)]
+    assert marts.read(database, "select linked_by from marts.fct_report_links") == [(None,)]
+    outcomes = "select outcome from marts.fct_messages where recipient = ? and message_id = 'again'"
+    with duckdb.connect(database, read_only=True) as connection:
+        assert connection.execute(outcomes, [unreported]).fetchall() == [("delivered",)]
 
 
 @pytest.mark.long
