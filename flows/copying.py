@@ -7,6 +7,7 @@ A file is three headers and then blocks, each of which begins with the checksum 
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,18 +15,40 @@ from pathlib import Path
 HEADER_BYTES = 3 * 4096
 BLOCK_BYTES = 256 * 1024
 CHECKSUM_BYTES = 8
+STRETCH_BYTES = 1 << 30
+"""What of a copy may be in memory and not on the disk yet; a copy that is no larger stays there."""
 READERS = 8
 """Threads that read checksums: where they are not in memory each is a wait for the disk."""
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy to a new file by the kernel, which on file systems that can (btrfs, xfs) shares the blocks instead."""
-    with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new:
-        with suppress(AttributeError, OSError):  # not on this system, or not between these file systems
-            while os.copy_file_range(old.fileno(), new.fileno(), 1 << 30):
-                pass
+    """Copy to a new file by the kernel, which on file systems that can (btrfs, xfs) shares the blocks instead.
+
+    Of a large copy the last stretches alone stay in memory, where the files lie that the next build reads.
+    """
+    with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new, ThreadPoolExecutor(1) as behind:
+        let_go = behind.submit(_let_go, new.fileno(), 0)
+        for _ in _copy_stretches(old.fileno(), new.fileno()):
+            let_go.result()
+            let_go = behind.submit(_let_go, new.fileno(), new.tell() - STRETCH_BYTES)
         # what is left of it: usually nothing. A disk that is full says so here
         shutil.copyfileobj(old, new)
+        let_go.result()
+
+
+def _copy_stretches(old: int, new: int) -> Iterator[int]:
+    """Copy as much as the kernel can, a stretch at a time; gives the bytes of each."""
+    with suppress(AttributeError, OSError):  # not on this system, or not between these file systems
+        while copied := os.copy_file_range(old, new, STRETCH_BYTES):
+            yield copied
+
+
+def _let_go(file: int, length: int) -> None:
+    """Have the begin of a file that is written on the disk, and no longer in memory."""
+    if length > 0:
+        os.fdatasync(file)
+        with suppress(AttributeError, OSError):
+            os.posix_fadvise(file, 0, length, os.POSIX_FADV_DONTNEED)
 
 
 def is_held(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Copies of database files: by the kernel or without it, and over an older copy by the blocks that differ."""
 
+import errno
 import json
 import os
 import random
@@ -52,6 +53,41 @@ def test_a_copy_that_the_kernel_cannot_make_is_made_all_the_same(
     older.write_bytes(content[: copying.HEADER_BYTES + 5 * BLOCK])
     copying.copy_changes(source, older)
     assert older.read_bytes() == content
+
+
+def test_a_large_copy_does_not_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for its last stretches. It is on the disk before: whoever lets go of what is not written lets go of nothing."""
+    monkeypatch.setattr(copying, "STRETCH_BYTES", BLOCK)
+    source = tmp_path / "source"
+    source.write_bytes(random.Random(0).randbytes(BLOCK * 7 // 2))
+    steps: list[tuple[str, int]] = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: steps.append(("written", os.fstat(file).st_size)))
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda file, begin, length, advice: steps.append(("let go", begin + length)), raising=False
+    )
+    copying.copy_file(source, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+    assert [place for step, place in steps if step == "let go"] == [BLOCK, 2 * BLOCK, BLOCK * 5 // 2]
+    for (first, written), (second, let_go) in zip(steps[::2], steps[1::2], strict=True):
+        assert (first, second) == ("written", "let go") and written >= let_go
+    steps.clear()
+    monkeypatch.setattr(copying, "STRETCH_BYTES", 4 * BLOCK)
+    copying.copy_file(source, tmp_path / "small")
+    assert steps == []
+
+
+def test_a_disk_that_fails_while_a_copy_is_let_go_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells of it once."""
+
+    def fail(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(copying, "STRETCH_BYTES", BLOCK)
+    monkeypatch.setattr(os, "fdatasync", fail)
+    source = tmp_path / "source"
+    source.write_bytes(bytes(2 * BLOCK))
+    with pytest.raises(OSError, match="Input/output error"):
+        copying.copy_file(source, tmp_path / "copy")
 
 
 @pytest.mark.parametrize("seed", range(8))
