@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flows.exports.contents import (
     Export,
@@ -29,6 +31,9 @@ from flows.report import find_newest_day, find_time_zone, hold_readable
 from flows.retention import find_cutoff
 from flows.settings import Settings
 
+BY_PYTHON = ("xlsx", "html")
+"""Formats that Python itself writes, one at a time. Arrow and the engine write the others beside it."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -50,15 +55,15 @@ def export_all(settings: Settings) -> list[Path]:
     mode = 0o666 & ~settings.umask
     with hold_readable(settings) as database, stage_files(settings.exports) as staged:
         publication = describe_publication(database)
-        entries: Entries = {}
         days: dict[str, date] = {}
-        for each in declared:
-            for planned in plan_files(settings, database, each):
-                path = staged / planned.name
-                told = planned.write(path)
-                finish_file(path, mode)
-                entries[path.name] = describe_file(path, each, told)
-                days[path.name] = planned.day
+        with ThreadPoolExecutor(1) as python, ThreadPoolExecutor(1) as engine:
+            written = []
+            for each in declared:
+                for planned in plan_files(settings, database, each):
+                    days[planned.name] = planned.day
+                    writer = python if planned.name.endswith(BY_PYTHON) else engine
+                    written.append(writer.submit(_write, planned, each, staged, mode))
+            entries: Entries = dict(future.result() for future in written)
         newest = find_newest_day(database)
         before = read_entries(settings.exports)
         failpoint("export.staged")
@@ -73,6 +78,14 @@ def export_all(settings: Settings) -> list[Path]:
     paths = [*(settings.exports / name for name in entries), manifest]
     remember_written(settings, declared, paths)
     return paths
+
+
+def _write(planned: Planned, declared: Declared, folder: Path, mode: int) -> tuple[str, dict[str, Any]]:
+    """Write one of the files; gives its name and what the manifest says of it."""
+    path = folder / planned.name
+    told = planned.write(path)
+    finish_file(path, mode)
+    return planned.name, describe_file(path, declared, told)
 
 
 def plan_files(settings: Settings, database: Path, declared: Declared) -> Iterator[Planned]:
