@@ -27,3 +27,17 @@
     select distinct event_date from group_days
     where group_key in (select {{ group_key('message_group_id') }} from {{ groups }})
 {%- endmacro %}
+
+{#-
+    Days on which the messages of some groups may have begun, for whoever looks for these among all. A report that is linked to a message may
+    be up to five minutes older than its log.
+-#}
+{% macro first_dates_of_groups(groups) -%}
+    with event_days as (
+        {{ days_of_groups(groups) }}
+    )
+
+    select event_date as first_event_date from event_days
+    union
+    select event_date - 1 as first_event_date from event_days
+{%- endmacro %}

@@ -8,11 +8,18 @@
     `addresses` is a table, or a step, with a column `address`; `since` a constant time (macros/first_moment.sql).
 -#}
 {% macro groups_of_messages_to(addresses, since) -%}
+    {%- set keys = 'select ' ~ recipient_key('address') ~ ' from ' ~ addresses -%}
     select distinct
         event_date,
         message_group_id
     from {{ ref('int_message_keys__logged') }}
     where
-        event_date >= cast({{ since }} as date)
-        and recipient_key in (select {{ recipient_key('address') }} from {{ addresses }})
+        recipient_key in ({{ keys }})
+        -- first the days, by the numbers alone: groups are wider
+        and event_date in (
+            select event_date from {{ ref('int_message_keys__logged') }}
+            where
+                event_date >= cast({{ since }} as date)
+                and recipient_key in ({{ keys }})
+        )
 {%- endmacro %}

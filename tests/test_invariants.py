@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -300,6 +301,29 @@ def test_a_report_in_a_group_that_waits_may_speak_of_a_message_that_does_not(tmp
         ("bob@reported.example", "second", "in_flight"),
         ("cleo@reported.example", "first", "undelivered"),
     ]
+
+
+def test_what_was_sent_since_a_late_bounce_is_found_though_a_report_is_older_than_its_log(tmp_path: Path) -> None:
+    """Messages begin with the first of all that is known of them: with a report of the evening before, of another name or not."""
+    settings = Settings(home=tmp_path / "home")
+    apart, beside = "bob@early.example", "ann@early.example"
+    write_events(
+        settings,
+        "first",
+        ("complaint", "2026-03-04T23:57:00Z", apart, "of its own"),
+        ("delivered", "2026-03-05T00:01:00Z", apart, "m5"),
+        ("complaint", "2026-03-03T12:00:00Z", beside, "m6"),
+        ("delivered", "2026-03-06T12:00:00Z", beside, "m6"),
+    )
+    run_all(settings)
+    write_events(settings, "late", *(("bounced", "2026-03-02T08:00:00Z", to, f"to {to}") for to in (apart, beside)))
+    database = run_all(settings).database
+    sends = "select recipient, event_date, is_in_flight from marts.fct_suppressed_sends order by all"
+    assert marts.read(database, sends) == [(beside, date(2026, 3, 6), False), (apart, date(2026, 3, 5), False)]
+    began = "select recipient, first_event_date from marts.fct_messages where message_id in ('m5', 'm6') order by all"
+    assert marts.read(database, began) == [(beside, date(2026, 3, 3)), (apart, date(2026, 3, 4))]
+    whole = Settings(home=tmp_path / "whole", inbox_directory=settings.inbox)
+    assert marts.differences(run_all(whole).database, database) == {}
 
 
 def find_same_numbers(key: str) -> list[str]:

@@ -1,9 +1,11 @@
 -- Messages that were delivered to an address after it had been refused finally and hard: what the comparison of policies
 -- counts. Some may stay of an address of which an earlier refusal turned out to be none.
+-- depends_on: {{ ref('int_group_days__recorded') }}
 -- depends_on: {{ ref('int_later_deliveries__reconsidered') }}
 -- depends_on: {{ ref('int_message_dates__judged') }}
 -- depends_on: {{ ref('int_message_groups__judged') }}
 -- depends_on: {{ ref('int_message_keys__logged') }}
+-- depends_on: {{ ref('int_postfix__queue_facts') }}
 -- depends_on: {{ ref('int_suppression_addresses__changed') }}
 
 {{ config(
@@ -37,8 +39,17 @@ newly_bounced as (
     {{ newly_bounced }}
 ),
 
-sent_groups as (
+sent_to as (
     {{ groups_of_messages_to('newly_bounced', since) }}
+),
+
+sent_groups as (
+    select distinct message_group_id from sent_to
+    where message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
+),
+
+sent_dates as (
+    {{ first_dates_of_groups('sent_groups') }}
 ),
 
 -- of all history by number; only then by what their addresses say, which the engine would have begun with
@@ -48,6 +59,7 @@ sent_messages as materialized (
     where
         messages.outcome = 'delivered'
         and messages.delivered_at > {{ since }}
+        and messages.first_event_date in (select first_event_date from sent_dates)
         and messages.message_group_id in (select message_group_id from sent_groups)
 ),
 
@@ -65,7 +77,6 @@ later as (
     from sent_messages
     inner join newly_bounced
         on sent_messages.recipient = newly_bounced.address and sent_messages.delivered_at > newly_bounced.bounced_at
-    where sent_messages.message_group_id not in (select message_group_id from {{ ref('int_message_groups__judged') }})
 )
 {% else %}
 later as (

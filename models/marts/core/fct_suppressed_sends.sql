@@ -1,8 +1,10 @@
 -- depends_on: {{ ref('int_attempts__reconsidered') }}
+-- depends_on: {{ ref('int_group_days__recorded') }}
 -- depends_on: {{ ref('int_judged_days__touched') }}
 -- depends_on: {{ ref('int_message_dates__judged') }}
 -- depends_on: {{ ref('int_message_groups__judged') }}
 -- depends_on: {{ ref('int_message_keys__logged') }}
+-- depends_on: {{ ref('int_postfix__queue_facts') }}
 -- depends_on: {{ ref('int_suppression_addresses__changed') }}
 {{ config(
     materialized='incremental',
@@ -84,6 +86,21 @@ listed as (
             and attempts.event_at < coalesce(ledger.removed_at, timestamp '9999-12-31')
 ),
 
+{% if is_carried_on() -%}
+-- hardly ever any: those for which the list changed long after
+listed_later as (
+    select
+        message_recipient_id,
+        message_group_id
+    from listed
+    where not is_judged
+),
+
+listed_dates as (
+    {{ first_dates_of_groups('listed_later') }}
+),
+
+{% endif -%}
 messages as (
     select
         message_recipient_id,
@@ -92,12 +109,12 @@ messages as (
     {% if is_carried_on() %}
     where first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
     union
-    -- hardly ever any: those for which the list changed long after
     select
         earlier.message_recipient_id,
         earlier.first_event_at
     from {{ ref('fct_messages') }} as earlier
-    inner join listed on earlier.message_recipient_id = listed.message_recipient_id and not listed.is_judged
+    inner join listed_later on earlier.message_recipient_id = listed_later.message_recipient_id
+    where earlier.first_event_date in (select first_event_date from listed_dates)
     {% endif %}
 )
 
