@@ -29,15 +29,20 @@
 {%- endmacro %}
 
 {#-
-    Days on which the messages of some groups may have begun, for whoever looks for these among all. A report that is linked to a message may
-    be up to five minutes older than its log.
+    Days on which messages may have begun, of those on which there are events of theirs: a table, or a step, with a column `event_date`.
+    A report that is linked to a message may be up to five minutes older than its log.
 -#}
+{% macro first_dates(event_days) -%}
+    select event_date as first_event_date from {{ event_days }}
+    union
+    select event_date - 1 as first_event_date from {{ event_days }}
+{%- endmacro %}
+
+{#- Days on which the messages of some groups may have begun, for whoever looks for these among all. -#}
 {% macro first_dates_of_groups(groups) -%}
     with event_days as (
         {{ days_of_groups(groups) }}
     )
 
-    select event_date as first_event_date from event_days
-    union
-    select event_date - 1 as first_event_date from event_days
+    {{ first_dates('event_days') }}
 {%- endmacro %}
