@@ -46,6 +46,7 @@ from flows.landing.loads import (
     sync,
     write_load,
 )
+from flows.landing.memory import keep_freed_memory
 from flows.landing.reading import FirstReading, read_ahead
 from flows.landing.source import NOT_AN_OBJECT, Context
 from flows.landing.splitting import (
@@ -116,6 +117,7 @@ def land_files(settings: Settings, arrivals: Sequence[Arrival]) -> list[Outcome]
     everything written, then for the records; once more where some were rejected, for those alone. What is read is
     what the file held at first, even while it grows.
     """
+    keep_freed_memory()
     landing = Landing(settings)
     paths = (arrival.path for arrival in arrivals)
     with closing(read_ahead(paths, PACKED_BYTES, settings.inflation_limit)) as found:
