@@ -14,7 +14,7 @@ from flows.dbt_process import LOG_NAME, warm_dbt
 from flows.dbt_project import find_project_directory
 from flows.erasure.late import erase_late
 from flows.failpoints import failpoint
-from flows.pair import announce, attach_marts, confirm, write_token
+from flows.pair import announce, attach_marts, checkpoint, confirm, write_token
 from flows.problems import ActionableError, CannotWriteError, mask_addresses, read_write_problem, remedy_of
 from flows.retained import find_retained
 from flows.settings import Settings
@@ -161,6 +161,8 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         confirm(connection, token)
         if full_refresh:
             connection.execute("drop schema if exists marts.marts cascade")  # of a model that is no more, too
+            # of the marts made anew hardly a block lies where one lay: it would only take the room
+            settings.former_database.unlink(missing_ok=True)
         else:
             # dbt reads the few lines of the log that this leaves; a checkpoint writes anew all that a file says of rows
             connection.execute("pragma disable_checkpoint_on_shutdown")
@@ -184,9 +186,11 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
         warnings = [
             line for result in results if result["status"] == "warn" for line in _describe_warning(connection, result)
         ]
+        connection.execute("set checkpoint_threshold = '1TB'")  # none by a commit: it would be of one file
         token = announce(connection)
         write_token(connection, token)
         write_finished(connection, versions, batch, results, token, is_tested_whole=is_tested_whole)
+        checkpoint(connection)
     failpoint("build.finished")
     return BuildResult(
         is_built=True,

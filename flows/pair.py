@@ -6,6 +6,7 @@ written into `marts.duckdb`, then confirmed in `work.duckdb`. They are a pair wh
 confirmed or announced; so they are wherever a run is killed. What such a run leaves besides is the build's to mend.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import duckdb
@@ -66,6 +67,19 @@ def write_token(connection: duckdb.DuckDBPyConnection, token: str) -> None:
 def confirm(connection: duckdb.DuckDBPyConnection, token: str) -> None:
     """Take back the announcement: the marts have the token."""
     connection.execute("update landing.pair set confirmed = ?, announced = null", [token])
+
+
+def checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have what was committed to either in its file, and no log beside it: of both at once, as most of each is one
+    processor's work.
+    """
+
+    def checkpoint_one(database: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"checkpoint {database}")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(checkpoint_one, ("work", "marts")))
 
 
 def _has_table(connection: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> bool:

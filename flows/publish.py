@@ -35,6 +35,10 @@ is written anew, so that the published one is at most about twice what it need b
 FORMER_BYTES = 1 << 30
 """A published file that is smaller is copied in about a second, and the one before it is not kept."""
 
+ROOM_SHARE = 0.5
+"""What must be free for the one before to be kept, as a part of it: for what the next run adds. To publish takes no
+more room with it than without, as the next copy takes its place."""
+
 NOTE_NAME = "published.json"
 """In `state/`: which build was published, and size, time and inode of the file."""
 
@@ -176,11 +180,11 @@ def _copy_marts(settings: Settings, temporary: Path) -> None:
 
 
 def _is_worth_keeping(database: Path) -> bool:
-    """Whether a published file is large, and what is free on its disk is more."""
+    """Whether a published file is large, and there is room for it on its disk."""
     if not database.exists():
         return False
     size = database.stat().st_size
-    return FORMER_BYTES <= size < shutil.disk_usage(database.parent).free
+    return size >= FORMER_BYTES and shutil.disk_usage(database.parent).free > ROOM_SHARE * size
 
 
 def _has_lost_nothing(settings: Settings, build_id: str) -> bool:

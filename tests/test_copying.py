@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from flows import copying, failpoints, publish, work
+from flows.build import build
 from flows.erasure.erase import erase
 from flows.notes import stamp_of
 from flows.settings import Settings
@@ -239,9 +240,19 @@ def test_nothing_that_was_erased_stays_in_the_file_before(large: Settings) -> No
 
 
 @pytest.mark.long
-def test_without_room_for_two_the_one_before_is_not_kept(large: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 1 << 40, 1000))
+@pytest.mark.parametrize(("free_share", "is_kept"), [(0.6, True), (0.4, False)])
+def test_the_one_before_is_kept_where_half_of_its_size_is_free(
+    large: Settings, monkeypatch: pytest.MonkeyPatch, free_share: float, is_kept: bool
+) -> None:
+    free = int(free_share * large.published_database.stat().st_size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 1 << 40, free))
     publish_more(large, "cleo")
+    assert large.former_database.exists() == is_kept
+
+
+@pytest.mark.long
+def test_where_all_is_made_anew_the_one_before_takes_no_room(large: Settings) -> None:
+    build(large, full_refresh=True)
     assert not large.former_database.exists()
 
 

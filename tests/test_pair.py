@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from flows import build, publish, work
-from flows.pair import announce, confirm, is_pair, read_token, write_token
+from flows.pair import announce, checkpoint, confirm, is_pair, read_token, write_token
 from flows.settings import Settings
 from flows.work_state import find_build_id, find_work_state
 from tests import marts
@@ -50,6 +50,15 @@ def home(made: Path, tmp_path: Path) -> Settings:
     """A copy of that home, with `before` beside it."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return Settings(home=tmp_path / "home")
+
+
+def test_a_checkpoint_leaves_no_log_of_either(home: Settings) -> None:
+    logs = [path.with_name(f"{path.name}.wal") for path in (home.work_database, home.marts_database)]
+    with work.open_work(home) as connection:
+        write_token(connection, announce(connection))
+        assert all(log.stat().st_size for log in logs)
+        checkpoint(connection)
+        assert not any(log.exists() and log.stat().st_size for log in logs)
 
 
 def put_back(settings: Settings, path: Path) -> None:
