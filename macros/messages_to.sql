@@ -17,7 +17,7 @@
         recipient_key in ({{ keys }})
         -- first the days, by the numbers alone: groups are wider
         and event_date in (
-            select event_date from {{ ref('int_message_keys__logged') }}
+            select distinct event_date from {{ ref('int_message_keys__logged') }}
             where
                 event_date >= cast({{ since }} as date)
                 and recipient_key in ({{ keys }})

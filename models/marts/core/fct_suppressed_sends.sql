@@ -27,13 +27,20 @@ sent_groups as (
     {{ groups_of_messages_to('list_changes', since) }}
 ),
 
+-- each once: the engine passes over the row groups of other days only by a short list
+sent_days as (
+    select distinct event_date from sent_groups
+),
+
 -- of all history by number; only then by what their addresses say, which the engine would have begun with
 sent_events as materialized (
     select events.*
     from {{ ref('fct_delivery_events') }} as events
     inner join sent_groups
         on events.event_date = sent_groups.event_date and events.message_group_id = sent_groups.message_group_id
-    where events.is_attempt
+    where
+        events.is_attempt
+        and events.event_date in (select event_date from sent_days)
 ),
 
 attempts as (
@@ -96,8 +103,13 @@ listed_later as (
     where not is_judged
 ),
 
+-- by way of a list: the engine expects more of these than there are days of all groups, and would make its table of those
+listed_groups as (
+    select unnest(list(distinct message_group_id)) as message_group_id from listed_later
+),
+
 listed_dates as (
-    {{ first_dates_of_groups('listed_later') }}
+    {{ first_dates_of_groups('listed_groups') }}
 ),
 
 {% endif -%}
