@@ -103,13 +103,8 @@ listed_later as (
     where not is_judged
 ),
 
--- by way of a list: the engine expects more of these than there are days of all groups, and would make its table of those
-listed_groups as (
-    select unnest(list(distinct message_group_id)) as message_group_id from listed_later
-),
-
 listed_dates as (
-    {{ first_dates_of_groups('listed_groups') }}
+    {{ first_dates_of_groups('listed_later') }}
 ),
 
 {% endif -%}
