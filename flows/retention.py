@@ -363,7 +363,7 @@ class Dropping:
                     select * from before_undelivery_counts
                     union all by name
                     select
-                        cast(messages.undelivered_at as date) as undelivered_date,
+                        messages.undelivered_date,
                         {", ".join(f"messages.{name}" for name in GROUPING)}, messages.cause, messages.bounce_class,
                         going.bounce_text, going.mx_class, going.other_reason, 1 as undelivery_count
                     from marts.marts.fct_messages as messages

@@ -20,14 +20,15 @@
 
 {#-
     Days of the events of some groups, each once; `groups` is a table, or a step, with a column `message_group_id`. They are looked up
-    by way of a list: of a step the engine may expect more groups than there are in all history, and would make its table of those.
+    by way of a list, and come out of one: of a step the engine may expect more groups than there are in all history, and would make its
+    table of those, and more days than there are messages, and would look for them last.
 -#}
 {% macro days_of_groups(groups) -%}
     with group_days as (
         {{ all_group_days() }}
     )
 
-    select distinct event_date from group_days
+    select unnest(list(distinct event_date)) as event_date from group_days
     where group_key in (select unnest(list(distinct {{ group_key('message_group_id') }})) from {{ groups }})
 {%- endmacro %}
 

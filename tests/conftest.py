@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 
 from flows import build, landing, publish
-from flows.dbt_process import RESULTS_NAME
+from flows.dbt_process import RESULTS_NAME, read_results
 from flows.exports.exposures import PARSED as PARSED_EXPOSURES
 from flows.exports.exposures import find_version, parse_project
 from flows.generate import generate
@@ -114,6 +114,14 @@ def kill_a_build(settings: Settings, place: str) -> None:
         capture_output=True, check=False, start_new_session=True,
     )  # fmt: skip
     assert killed.returncode == -9, killed.stderr
+
+
+def find_code(warehouse: Warehouse, node: str) -> str:
+    """The SQL that a model or a test came to, in the last build."""
+    (code,) = (
+        result["code"] for result in read_results(warehouse.settings.dbt_target)["results"] if result["name"] == node
+    )
+    return code
 
 
 Made = TypeVar("Made")

@@ -5,11 +5,10 @@ import shutil
 import duckdb
 import pytest
 
-from flows.dbt_process import read_results
 from flows.settings import Settings
 from flows.work import open_work
 from tests import marts
-from tests.conftest import Warehouse, run_all, write_events
+from tests.conftest import Warehouse, find_code, run_all, write_events
 
 pytestmark = pytest.mark.xdist_group("invariants")
 
@@ -43,14 +42,6 @@ def work(generated: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Sett
     return copy
 
 
-def find_code(warehouse: Warehouse, node: str) -> str:
-    """The SQL that a model or a test came to."""
-    (code,) = (
-        result["code"] for result in read_results(warehouse.settings.dbt_target)["results"] if result["name"] == node
-    )
-    return code
-
-
 def reconcile(connection: duckdb.DuckDBPyConnection, generated: Warehouse) -> list[tuple]:
     """The files of which something is missing, with their events counted anew."""
     counted, accounts = (find_code(generated, model) for model in ("int_file_events__counted", "ops_reconciliation"))
@@ -78,7 +69,7 @@ def test_each_law_stands(generated: Warehouse, work: Settings, breach: str) -> N
         ("bounce_count", "delete from marts.marts.rpt_bounces_daily where rowid = (select min(rowid) from marts.marts.rpt_bounces_daily)"),
         ("attempt_count", "update marts.marts.rpt_delivery_daily set attempt_count = 0 where attempt_count > 0"),
         ("suppressed_send_count", "delete from marts.marts.fct_suppressed_sends"),
-        ("undelivered_count", """update marts.marts.fct_messages set undelivered_at = undelivered_at + interval 90 day
+        ("undelivered_count", """update marts.marts.fct_messages set undelivered_date = undelivered_date + 90
         where rowid = (select min(rowid) from marts.marts.fct_messages where outcome = 'undelivered')"""),
     ],
 )  # fmt: skip

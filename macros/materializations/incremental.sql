@@ -12,8 +12,9 @@
       to sort all of a great batch would take many times its memory.
 
     With `spread_by`, a column of UUIDs by which the model groups, what it gives is made by shares of these, of great batches: the engine keeps the
-    states of all groups of an aggregation in memory.
-    What it gives lies in the order of `order_by`: aggregations give days in any, and of a table without order no row group can be passed over.
+    states of all groups of an aggregation in memory. With `spread_by_days`, a model, by shares of the days of `days`, each of so many rows of that model.
+    What it gives lies in the order of `order_by`: aggregations and joins of two great tables give days in any, and of a table without order no
+    row group can be passed over.
 
     With `anew_unless_continued` the table is made anew as a whole where the lists are not as the last build finished them
     (`is_list_continued`): a model for which addresses are told to have changed by comparing. It must give all rows then.
@@ -23,6 +24,7 @@
 {% materialization incremental, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
+    {%- set order = 'order by ' ~ config.get('order_by') if config.get('order_by') else '' -%}
     {{ begin_model(target) }}
     {%- set is_made = existing is none or not existing.is_table or should_full_refresh()
         or (config.get('anew_unless_continued') and not is_list_continued()) -%}
@@ -40,12 +42,11 @@
                 {{ sql }}
             ) as model
             where {{ portion }}
-            order by {{ config.require('order_by') }}{{ ';' if not loop.last }}
+            {{ order }}{{ ';' if not loop.last }}
             {% endfor %}
         {%- endcall %}
     {% elif is_made %}
         {%- set shares = shares_of_batch() -%}
-        {%- set order = 'order by ' ~ config.get('order_by') if config.get('order_by') else '' -%}
         {% call statement('main') -%}
             {{ replace_table_sql(target, shares[0], order) }};
             {% for share in shares[1:] %}
@@ -79,7 +80,7 @@
                     select {{ column }} from {{ changed }}
                     {% if touched %}union all select {{ column }} from {{ ref(touched['model']) }}{% endif %}
                 );
-            insert into {{ target }} by name select * from {{ changed }};
+            insert into {{ target }} by name select * from {{ changed }} {{ order }};
             drop table {{ changed }}
         {%- endcall %}
     {% endif %}
@@ -100,41 +101,59 @@
     {%- set query -%}
     select landed_at, sum(records_landed) from {{ source('landing', 'loads') }} group by landed_at order by landed_at
     {%- endset -%}
-    {%- set bounds, gathered = [], namespace(records=0) -%}
-    {%- for landed_at, records in run_query(query).rows -%}
-        {%- set gathered.records = gathered.records + records -%}
-        {%- if gathered.records >= records_at_once() and not loop.last -%}
-            {%- do bounds.append("timestamp '" ~ landed_at.isoformat(sep=' ') ~ "'") -%}
-            {%- set gathered.records = 0 -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {%- set portions = [] -%}
-    {%- for bound in bounds + [none] -%}
-        {%- set above = 'landed_at > ' ~ bounds[loop.index0 - 1] if loop.index0 else 'true' -%}
-        {%- do portions.append(above ~ (' and landed_at <= ' ~ bound if bound else '')) -%}
-    {%- endfor -%}
-    {{ return(portions) }}
+    {{ return(ranges('landed_at', find_bounds('timestamp', query, records_at_once()))) }}
 {% endmacro %}
 
 {#-
-    Conditions that part what a model with `spread_by` gives, so that each has what comes of four times as many; of other models one
-    that always holds.
+    Conditions that part what a model with `spread_by` or `spread_by_days` gives, so that each has what comes of four times as many; of other
+    models one that always holds.
 -#}
 {% macro shares_of_batch() %}
-    {%- set column = config.get('spread_by') -%}
-    {%- set shares = ['true'] -%}
-    {%- if column -%}
+    {%- set groups, counted, size = config.get('spread_by'), config.get('spread_by_days'), 4 * records_at_once() -%}
+    {%- set count = 1 -%}
+    {%- if groups or counted -%}
         {%- set records = run_query('select coalesce(sum(records_landed), 0) from ' ~ source('landing', 'loads')).rows[0][0] | int -%}
-        {%- set count = [records // (4 * records_at_once()) + 1, 256] | min -%}
+        {%- set count = [records // size + 1, 256] | min -%}
+    {%- endif -%}
+    {%- if count == 1 -%}{{ return(['true']) }}{%- endif -%}
+    {%- if groups -%}
         {%- set bounds = [] -%}
         {%- for number in range(1, count) -%}
             {%- do bounds.append("uuid '" ~ '%02x' % (256 * number // count) ~ "000000-0000-0000-0000-000000000000'") -%}
         {%- endfor -%}
-        {%- set shares = [] -%}
-        {%- for bound in bounds + [none] -%}
-            {%- set above = column ~ ' >= ' ~ bounds[loop.index0 - 1] if loop.index0 else 'true' -%}
-            {%- do shares.append(above ~ (' and ' ~ column ~ ' < ' ~ bound if bound else '')) -%}
-        {%- endfor -%}
+        {{ return(ranges(groups, bounds)) }}
     {%- endif -%}
-    {{ return(shares) }}
+    {%- set days = config.require('days') -%}
+    {%- set query -%}
+    select {{ days['column'] }}, count(*)
+    from {{ ref(counted) }}
+    where {{ days['column'] }} in (select {{ days['column'] }} from {{ ref(days['model']) }})
+    group by all order by all
+    {%- endset -%}
+    {{ return(ranges(days['column'], find_bounds('date', query, size))) }}
+{% endmacro %}
+
+{#- Where to part the values that a query gives in their order, with their counts, so that each part has about `size`. -#}
+{% macro find_bounds(type, query, size) %}
+    {%- set bounds, gathered = [], namespace(count=0) -%}
+    {%- for value, count in run_query(query).rows -%}
+        {%- if gathered.count >= size -%}
+            {%- do bounds.append(type ~ " '" ~ value.isoformat() ~ "'") -%}
+            {%- set gathered.count = 0 -%}
+        {%- endif -%}
+        {%- set gathered.count = gathered.count + count -%}
+    {%- endfor -%}
+    {{ return(bounds) }}
+{% endmacro %}
+
+{#- Conditions that part the values of a column at bounds. -#}
+{% macro ranges(column, bounds) %}
+    {%- set conditions = [] -%}
+    {%- for start in [none] + bounds -%}
+        {%- set sides = [] -%}
+        {%- if start -%}{%- do sides.append(column ~ ' >= ' ~ start) -%}{%- endif -%}
+        {%- if not loop.last -%}{%- do sides.append(column ~ ' < ' ~ bounds[loop.index0]) -%}{%- endif -%}
+        {%- do conditions.append(sides | join(' and ') or 'true') -%}
+    {%- endfor -%}
+    {{ return(conditions) }}
 {% endmacro %}

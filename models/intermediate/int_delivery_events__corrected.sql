@@ -322,6 +322,7 @@ select
     with_attempts.from_domain,
     with_attempts.campaign_id,
     with_attempts.event_at,
+    cast(with_attempts.event_at as date) as event_date,
     with_attempts.event_type,
     with_attempts.is_attempt,
     case

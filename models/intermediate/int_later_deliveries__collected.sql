@@ -28,6 +28,8 @@
         on bounced.address = changed.address and bounced.bounced_at >= changed.changed_from
 {%- endset %}
 
+{%- set columns = ['message_recipient_id', 'message_group_id', 'recipient', 'delivered_at'] %}
+
 with bounced as (
     {{ bounced }}
 ),
@@ -52,26 +54,30 @@ sent_dates as (
     {{ first_dates_of_groups('sent_groups') }}
 ),
 
--- of all history by number; only then by what their addresses say, which the engine would have begun with
+-- both by day and group; only then by what their addresses say, which the engine would have begun with
 sent_messages as materialized (
-    select messages.*
-    from {{ ref('fct_messages') }} as messages
+    select {{ columns | join(', ') }}
+    from {{ ref('fct_messages') }}
     where
-        messages.outcome = 'delivered'
-        and messages.delivered_at > {{ since }}
-        and messages.first_event_date in (select first_event_date from sent_dates)
-        and messages.message_group_id in (select message_group_id from sent_groups)
+        outcome = 'delivered'
+        and delivered_at > {{ since }}
+        and first_event_date in (select first_event_date from sent_dates)
+        and message_group_id in (select message_group_id from sent_groups)
 ),
 
--- not by a common table of all delivered messages, which the engine would write down
-later as (
-    select messages.*
-    from {{ ref('fct_messages') }} as messages
-    inner join bounced on messages.recipient = bounced.address and messages.delivered_at > bounced.bounced_at
+judged_messages as materialized (
+    select {{ columns | join(', ') }}
+    from {{ ref('fct_messages') }}
     where
-        messages.outcome = 'delivered'
-        and messages.first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
-        and messages.message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+        outcome = 'delivered'
+        and first_event_date in (select first_event_date from {{ ref('int_message_dates__judged') }})
+        and message_group_id in (select message_group_id from {{ ref('int_message_groups__judged') }})
+),
+
+later as (
+    select judged_messages.*
+    from judged_messages
+    inner join bounced on judged_messages.recipient = bounced.address and judged_messages.delivered_at > bounced.bounced_at
     union all
     select sent_messages.*
     from sent_messages

@@ -4,7 +4,7 @@
 -- depends_on: {{ ref('int_message_groups__judged') }}
 
 {% if is_list_continued() %}
-select distinct cast(undelivered_at as date) as undelivered_date
+select distinct undelivered_date
 from marts.marts.fct_messages
 where
     outcome = 'undelivered'

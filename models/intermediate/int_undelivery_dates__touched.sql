@@ -7,14 +7,14 @@
 {% if is_list_continued() %}
 select undelivered_date from {{ ref('int_undeliveries__before') }}
 union
-select cast(undelivered_at as date) as undelivered_date
+select undelivered_date
 from {{ ref('fct_messages') }}
 where
     outcome = 'undelivered'
     and first_event_date in (select first_event_date from {{ ref('int_message_dates__replaced') }})
     and message_group_id in (select message_group_id from {{ ref('int_message_groups__replaced') }})
 {% else %}
-select cast(undelivered_at as date) as undelivered_date
+select undelivered_date
 from {{ ref('fct_messages') }}
 where outcome = 'undelivered'
 union

@@ -83,11 +83,11 @@ told as (
     union all by name
     -- by the one column that is null of all other messages
     select
-        cast(undelivered_at as date) as event_date,
+        undelivered_date as event_date,
         count(*) as undelivered_count
     from {{ ref('fct_messages') }}
-    where undelivered_at is not null
-    group by cast(undelivered_at as date)
+    where undelivered_date is not null
+    group by undelivered_date
     union all by name
     select
         event_date,

@@ -2,7 +2,6 @@
 -- tests everything; day by day over all days, in assert_days_equal_events.
 
 {%- set dates = ref('int_undelivery_dates__touched') %}
-{%- set since = first_moment('select cast(min(undelivered_date) as timestamp) from ' ~ dates) %}
 {%- set are_of_days = 'undelivered_date in (select undelivered_date from ' ~ dates ~ ')' %}
 {%- set are_looked_at = 'true' if is_tested_whole() else are_of_days %}
 
@@ -22,11 +21,7 @@ non_deliveries as (
         cause,
         1 as undelivery_count
     from {{ ref('fct_non_deliveries') }}
-    where
-        {{ are_looked_at }}
-        {%- if not is_tested_whole() %}
-        and undelivered_at >= {{ since }}
-        {%- endif %}
+    where {{ are_looked_at }}
     union all
     select
         undelivered_date,

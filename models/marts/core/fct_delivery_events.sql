@@ -1,9 +1,12 @@
 -- depends_on: {{ ref('int_message_groups__touched') }}
 -- depends_on: {{ ref('int_logged_days__touched') }}
+-- depends_on: {{ ref('int_staged_events__collected') }}
 {{ config(
     materialized='incremental',
     touched={'column': 'message_group_id', 'model': 'int_message_groups__touched'},
     days={'column': 'event_date', 'model': 'int_logged_days__touched'},
+    spread_by_days='int_staged_events__collected',
+    order_by='event_date, message_group_id',
 ) }}
 
 with completed as (

@@ -225,6 +225,17 @@ decided as (
         -- all that is said of it comes from one event
         case when is_refused then last_refusal else last_deferral end as deciding_event
     from judged
+),
+
+concluded as (
+    select
+        *,
+        case
+            when outcome <> 'undelivered' then null
+            when time_cause in ('lifetime_passed', 'undefined') then lifetime_ends_at
+            else deciding_event.event_at
+        end as undelivered_at
+    from decided
 )
 
 select
@@ -252,11 +263,8 @@ select
     case
         when outcome = 'delivered' then cast(epoch(delivered_at) - epoch(first_event_at) as bigint)
     end as seconds_to_delivery,
-    case
-        when outcome <> 'undelivered' then null
-        when time_cause in ('lifetime_passed', 'undefined') then lifetime_ends_at
-        else deciding_event.event_at
-    end as undelivered_at,
+    undelivered_at,
+    cast(undelivered_at as date) as undelivered_date,
     case
         when outcome = 'in_flight'
             -- doubled sixty times it is beyond all numbers: ten years are as good as never
@@ -271,4 +279,4 @@ select
     case when outcome = 'undelivered' then deciding_event.reason end as reason,
     case when outcome = 'undelivered' then deciding_event.bounce_class end as bounce_class,
     case when outcome = 'undelivered' then deciding_event.response_text end as response_text
-from decided
+from concluded

@@ -13,7 +13,7 @@ select
     campaign_id,
     cause,
     undelivered_at,
-    cast(undelivered_at as date) as undelivered_date,
+    undelivered_date,
     first_event_at,
     attempt_count,
     deciding_event_id,

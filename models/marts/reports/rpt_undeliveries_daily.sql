@@ -5,7 +5,6 @@
 ) }}
 
 {%- set touched = ref('int_undelivery_dates__touched') %}
-{%- set since = first_moment('select cast(min(undelivered_date) as timestamp) from ' ~ touched) %}
 
 -- what is retained of messages that have gone
 with retained as (
@@ -16,23 +15,13 @@ with retained as (
     where undelivered_date in (select undelivered_date from {{ touched }})
 ),
 
--- found by two columns: of all other messages nothing else has to be read
-first_dates as (
-    select distinct first_event_date
-    from {{ ref('fct_messages') }}
-    where
-        outcome = 'undelivered'
-        and undelivered_at >= {{ since }}
-        and cast(undelivered_at as date) in (select undelivered_date from {{ touched }})
-),
-
 judgements as (
     select * from {{ ref('int_bounce_texts__judged') }}
 ),
 
 counted as (
     select
-        cast(undelivered_at as date) as undelivered_date,
+        undelivered_date,
         source_name,
         campaign_id,
         from_domain,
@@ -47,8 +36,7 @@ counted as (
     from {{ ref('fct_messages') }}
     where
         outcome = 'undelivered'
-        and first_event_date in (select first_event_date from first_dates)
-        and cast(undelivered_at as date) in (select undelivered_date from {{ touched }})
+        and undelivered_date in (select undelivered_date from {{ touched }})
     union all
     select
         retained.undelivered_date,

@@ -17,8 +17,7 @@
 {#- before all else: while dbt parses, to see what this depends on, nothing is continued -#}
 {%- if among == 'concluded' -%}
     {%- set dates = ref('int_conclusion_dates__touched') -%}
-    {%- set since = first_moment('select cast(min(event_date) as timestamp) from ' ~ dates) -%}
-    {%- set chosen = 'undelivered_at >= ' ~ since ~ ' and undelivered_date in (select event_date from ' ~ dates ~ ')' -%}
+    {%- set chosen = 'undelivered_date in (select event_date from ' ~ dates ~ ')' -%}
 {%- endif -%}
 {%- if among is none or is_tested_whole() or (among == 'concluded' and not is_list_continued()) -%}
     {%- set chosen = 'true' -%}
