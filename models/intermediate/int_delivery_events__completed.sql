@@ -6,13 +6,8 @@
 {%- set of_reply = ['response_text', 'smtp_code', 'enhanced_code', 'mx_host', 'mx_ip'] %}
 {%- set of_line = ['source_file', 'file_digest', 'record_number', 'landed_at'] %}
 
-with logged as (
-    select * from {{ ref('int_delivery_events__logged') }}
-),
-
-corrected as (
-    select * from {{ ref('int_delivery_events__corrected') }}
-)
+{#- not by steps of their own: the engine would write both down, as they are read twice #}
+{%- set logged, corrected = ref('int_delivery_events__logged'), ref('int_delivery_events__corrected') %}
 
 -- joined by the day, too: whoever wants some days only has these read of both
 select
@@ -34,8 +29,8 @@ select
         {%- endfor %}
         case when corrected.reply is null then logged.response_origin else corrected.reply.response_origin end as response_origin
     )
-from logged
-left join corrected
+from {{ logged }} as logged
+left join {{ corrected }} as corrected
     on
         logged.event_id = corrected.logged_event_id
         and logged.event_date = corrected.event_date
@@ -63,6 +58,9 @@ select
         corrected.line.{{ column }} as {{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
     )
-from logged
-inner join corrected on logged.event_id = corrected.logged_event_id
-where corrected.line is not null
+from {{ logged }} as logged
+inner join {{ corrected }} as corrected on logged.event_id = corrected.logged_event_id
+where
+    corrected.line is not null
+    -- only such are given up; and the engine would write down what both sides read the same of
+    and logged.event_type = 'deferred'
