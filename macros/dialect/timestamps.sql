@@ -22,13 +22,21 @@
 
 {#-
     A syslog time such as `Jul 5 06:52:11` (RFC 3164 leaves the year out) in the latest year in which it is at most a day
-    after the anchor date. February 29 may lie up to eight years back.
+    after the anchor date. February 29 may lie up to eight years back; any other day is of the year of the anchor date or the one before,
+    or of the next, where that begins tomorrow.
 -#}
 {% macro timestamp_without_year(text, anchor_date) -%}
+    case
+        when starts_with({{ text }}, 'Feb 29') then {{ timestamp_in_latest_year(text, anchor_date, 8) }}
+        else {{ timestamp_in_latest_year(text, anchor_date, 1) }}
+    end
+{%- endmacro %}
+
+{% macro timestamp_in_latest_year(text, anchor_date, years_back) -%}
     list_max(list_filter(
         [
-            {%- for years_back in range(-1, 9) %}
-            try_strptime((year({{ anchor_date }}) - {{ years_back }}) || ' ' || {{ text }}, '%Y %b %d %H:%M:%S')
+            {%- for back in range(-1, years_back + 1) %}
+            try_strptime((year({{ anchor_date }}) - {{ back }}) || ' ' || {{ text }}, '%Y %b %d %H:%M:%S')
             {%- if not loop.last %},{% endif %}
             {%- endfor %}
         ],
