@@ -48,6 +48,12 @@ MEASURES: dict[str, tuple[str, str, str, str]] = {
         "--events 100000 --history 2 --daily 10000 --runs 2",
         "--full",
     ),
+    "days": (
+        "days.py",
+        "--messages 100 --history 1 2 --runs 1",
+        "--messages 1000 --history 2 14 --runs 2",
+        "--messages 16000 --history 7 90 --runs 3",
+    ),
     "page": ("page.py", "--rows 500 --runs 1", "--rows 50000 --runs 3", "--rows 200000 --runs 5"),
     "workbook": ("workbook.py", "--rows 100 --runs 2", "--rows 20000 --runs 3", "--rows 100000 --runs 3"),
     "list as CSV": ("list_csv.py", "--rows 1000 --runs 2", "--rows 100000 --runs 3", "--rows 475000 --runs 3"),
