@@ -3,32 +3,13 @@
     {{ digest_number('cast(' ~ message_group_id ~ ' as varchar)') }}
 {%- endmacro %}
 
-{#- On which days there are events of which groups. -#}
-{% macro all_group_days() -%}
-    select
-        group_key,
-        event_date
-    from {{ ref('int_group_days__recorded') }}
-    union all
-    -- what a queue manager gives up is an event of that day, unless the recipient was delivered after all
-    select
-        {{ group_key('message_group_id') }} as group_key,
-        cast(fact_at as date) as event_date
-    from {{ ref('int_postfix__queue_facts') }}
-    where fact = 'expired'
-{%- endmacro %}
-
 {#-
-    Days of the events of some groups, each once; `groups` is a table, or a step, with a column `message_group_id`. They are looked up
+    Days of the records of some groups, each once; `groups` is a table, or a step, with a column `message_group_id`. They are looked up
     by way of a list, and come out of one: of a step the engine may expect more groups than there are in all history, and would make its
     table of those, and more days than there are messages, and would look for them last.
 -#}
 {% macro days_of_groups(groups) -%}
-    with group_days as (
-        {{ all_group_days() }}
-    )
-
-    select unnest(list(distinct event_date)) as event_date from group_days
+    select unnest(list(distinct event_date)) as event_date from {{ ref('int_group_days__recorded') }}
     where group_key in (select unnest(list(distinct {{ group_key('message_group_id') }})) from {{ groups }})
 {%- endmacro %}
 

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -20,19 +21,21 @@ from tests.conftest import Warehouse, run_all
 
 pytestmark = pytest.mark.xdist_group("invariants")
 
-DAYS, DAILY = 60, 1_000
-"""Days of history, and messages a day; who gets one gets another every twenty days."""
+DAYS, DAILY, QUEUED = 60, 1_000, 200
+"""Days of history, and messages a day by canonical events and by Postfix; who gets one gets another every twenty days."""
 LATE = 2
 """The day of which a late file tells that addresses refuse, to which messages were sent on two days since."""
 ROW_GROUP = 2_048
 """Rows; the smallest that there are."""
 FACTS, MESSAGES = "marts.marts.fct_delivery_events", "marts.marts.fct_messages"
-STAGED = "work.intermediate.int_staged_events__collected"
-GREAT = (FACTS, MESSAGES, STAGED)
-"""Tables of as many rows as there are events or messages, of so many columns that nobody can read them all each day."""
+STAGED, QUEUE_FACTS = "work.intermediate.int_staged_events__collected", "work.intermediate.int_postfix__queue_facts"
+GREAT = (FACTS, MESSAGES, STAGED, QUEUE_FACTS)
+"""Tables of a row or more for each event or message, of so many columns that nobody can read them all each day."""
 READS_ALL = {
     # how many there are, and the days of undeliveries
     "assert_days_equal_events": {FACTS, MESSAGES},
+    # what was handed over to content filters
+    "int_message_groups__touched": {QUEUE_FACTS},
     # what is in flight, wherever it is
     "int_message_groups__waiting": {MESSAGES},
     # copies of events of a source whose ids do not tell the time, by their ids
@@ -77,13 +80,36 @@ def write(settings: Settings, name: str, events: str) -> None:
     duckdb.execute(f"copy (select columns(*)::varchar from ({events}) order by event_at) to '{path}'")
 
 
+def write_queue(settings: Settings, name: str, days: range, status: str) -> None:
+    """Log of a Postfix of which queue ids are used once: what it says of its messages of some days."""
+    lines = []
+    for day in days:
+        date = datetime(2026, 1, 1) + timedelta(days=day)
+        for number in range(QUEUED):
+            queue_id = f"{name}B{day:03}{number:05}"
+            recipient = f"{day % 20 * QUEUED + number}@example.net"
+            for process, said in (
+                ("cleanup", f"message-id=<{queue_id}@example.org>"),
+                ("qmgr", "from=<b@example.org>, size=900, nrcpt=1 (queue active)"),
+                ("smtp", f"to=<{recipient}>, relay=mx.example.net[192.0.2.1]:25, delay=1, delays=0/0/0/1, {status}"),
+                ("qmgr", "removed"),
+            ):
+                lines.append(f"{date:%Y-%m-%dT10:%M:%S}+00:00 mta1 postfix/{process}[9]: {queue_id}: {said}\n")
+    path = settings.inbox / "postfix" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines))
+
+
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """A home of many days after a late file of one."""
     settings = Settings(home=tmp_path_factory.mktemp("late"))
     write(settings, "history", HISTORY)
+    write_queue(settings, "A", range(DAYS), "dsn=2.0.0, status=sent (250 ok)")
     run_all(settings)
     write(settings, "late", LATE_DAY)
+    refusal = "host mx.example.net[192.0.2.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)"
+    write_queue(settings, "B", range(LATE, LATE + 1), f"dsn=5.1.1, status=bounced ({refusal})")
     return run_all(settings)
 
 

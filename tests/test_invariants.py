@@ -257,6 +257,34 @@ def test_event_that_a_copy_moves_to_another_day_leaves_its_first(tmp_path: Path)
             assert days == [(expected,)], mart
 
 
+FILTERED = (
+    """2026-03-02T08:00:00Z mta1 postfix/cleanup[9]: 9F1C2A00B1: info: header From: News <news@brand.example> from app.example[192.0.2.8]; from=<b@brand.example> to=<ada@a.example> proto=ESMTP helo=<app>
+2026-03-02T08:00:00Z mta1 postfix/cleanup[9]: 9F1C2A00B1: info: header X-Campaign: spring from app.example[192.0.2.8]; from=<b@brand.example> to=<ada@a.example> proto=ESMTP helo=<app>
+2026-03-02T08:00:01Z mta1 postfix/qmgr[9]: 9F1C2A00B1: from=<b@brand.example>, size=900, nrcpt=1 (queue active)
+""",
+    """2026-03-04T08:00:00Z mta1 postfix/smtp[9]: 9F1C2A00B1: to=<ada@a.example>, relay=127.0.0.1[127.0.0.1]:10024, delay=1, dsn=2.0.0, status=sent (250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 8E2C2A00B2)
+""",
+    """2026-03-05T08:00:00Z mta1 postfix/smtp[9]: 8E2C2A00B2: to=<ada@a.example>, relay=mx.a.example[192.0.2.1]:25, delay=1, dsn=2.0.0, status=sent (250 ok)
+""",
+)
+"""What Postfix logs of a message that waits two days for its content filter, and one more under the id that it has then."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_what_a_content_filter_gave_back_is_found_on_other_days(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """Invariant 6, where what is said of the first queue id lies on days of which the second has nothing."""
+    settings = Settings(home=tmp_path)
+    for number in order:
+        path = settings.inbox / "postfix" / f"{number}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(FILTERED[number])
+        run_all(settings)
+    query = "select event_type, recipient, envelope_sender, from_domain, campaign_id from marts.fct_delivery_events"
+    found = marts.read(settings.published_database, query)
+    assert found == [("delivered", "ada@a.example", "b@brand.example", "brand.example", "spring")]
+
+
 def test_what_time_ends_keeps_one_row_for_each_recipient(tmp_path: Path) -> None:
     """The second batch is of other days than any of the message's, and of its recipients only one is in flight."""
     settings = Settings(home=tmp_path)

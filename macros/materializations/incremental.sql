@@ -4,8 +4,8 @@
     - with `unique_key`, the rows of the same key;
     - with `touched: {column: …, model: …}`, all rows whose `column` is among the same column of `model`, or of what this
       model itself gives. That also removes rows whose key no longer comes out of the model, so that a table built day
-      by day equals one built at once. `days`, likewise a column and a model, names the days of which all these rows are, so that
-      the engine need not look for them in all others;
+      by day equals one built at once. `days`, likewise a column and a model (or what this model itself gives, where none is named),
+      names the days of which all these rows are, so that the engine need not look for them in all others;
     - with `batch_key`, the rows of the files of the batch, `batch_key` being the column of their digest: those that a build left which did
       not come to its end, so nothing is looked for where the table is as the last one finished it. What the model
       gives goes straight into the table, which it must not read itself, by portions of the batch, each in the order of `order_by`:
@@ -74,7 +74,7 @@
             where
                 {% if config.get('days') %}
                 {%- set days = config.get('days') -%}
-                {{ days['column'] }} in (select {{ days['column'] }} from {{ ref(days['model']) }}) and
+                {{ days['column'] }} in (select {{ days['column'] }} from {{ ref(days['model']) if days['model'] else changed }}) and
                 {%- endif %}
                 {{ column }} in (
                     select {{ column }} from {{ changed }}

@@ -2,6 +2,10 @@
 -- a queue id, expiry of its recipients, out-of-band bounces, attempt numbers, the last reply before an expiry. One row for
 -- each event that is not as it was logged (`logged_event_id`), and for each expiry that Postfix logs for several recipients
 -- at once, after the last event of the recipient.
+-- depends_on: {{ ref('int_logged_days__touched') }}
+
+{%- set are_of_touched_days = 'fact_date in (select event_date from ' ~ ref('int_logged_days__touched') ~ ') and'
+    if not is_rebuilt() else '' %}
 
 with events as {{ inlined_where_rebuilt() }} (
     select
@@ -26,47 +30,69 @@ touched as (
     select * from {{ ref('int_message_groups__touched') }}
 ),
 
-postfix_facts as (
+postfix_facts as {{ inlined_where_rebuilt() }} (
     select * from {{ ref('int_postfix__queue_facts') }}
+    where
+        {{ are_of_touched_days }}
+        message_group_id in (select message_group_id from touched)
 ),
 
 exim_facts as (
     select * from {{ ref('int_exim__message_facts') }}
+    where
+        {{ are_of_touched_days }}
+        message_group_id in (select message_group_id from touched)
 ),
 
 handed_over as (
-    select * from postfix_facts
-    where fact = 'origin' and message_group_id in (select message_group_id from touched)
+    select
+        *,
+        cast(fact_value as uuid) as origin_group_id
+    from postfix_facts
+    where fact = 'origin'
+),
+
+origins as (
+    select distinct origin_group_id as message_group_id from handed_over
+),
+
+origin_days as (
+    {{ days_of_groups('origins') }}
+),
+
+origin_facts as (
+    select * from {{ ref('int_postfix__queue_facts') }}
+    where
+        fact_date in (select event_date from origin_days)
+        and message_group_id in (select unnest(list(message_group_id)) from origins)
+        and (fact = 'sender' or starts_with(fact, 'header'))
 ),
 
 -- what was said last of a queue id before a content filter took its message
 inherited_facts as (
     select
-        postfix_facts.* replace (
-            {{ digest(['handed_over.line_id', 'postfix_facts.line_id']) }} as line_id,
+        origin_facts.* replace (
+            {{ digest(['handed_over.line_id', 'origin_facts.line_id']) }} as line_id,
             handed_over.message_group_id as message_group_id,
             handed_over.fact_at as fact_at
         )
     from handed_over
-    inner join postfix_facts
+    inner join origin_facts
         on
-            handed_over.fact_value = cast(postfix_facts.message_group_id as varchar)
-            and handed_over.fact_at >= postfix_facts.fact_at
-            and (postfix_facts.fact = 'sender' or starts_with(postfix_facts.fact, 'header'))
+            handed_over.origin_group_id = origin_facts.message_group_id
+            and handed_over.fact_at >= origin_facts.fact_at
     qualify row_number() over (
-        partition by handed_over.line_id, postfix_facts.fact
-        order by postfix_facts.fact_at desc, postfix_facts.line_id desc
+        partition by handed_over.line_id, origin_facts.fact
+        order by origin_facts.fact_at desc, origin_facts.line_id desc
     ) = 1
 ),
 
 queue_facts as (
     select * from postfix_facts
-    where message_group_id in (select message_group_id from touched)
     union all by name
     select * from inherited_facts
     union all by name
     select * from exim_facts
-    where message_group_id in (select message_group_id from touched)
 ),
 
 -- A short queue id is used again after its file is removed (never within the same second: it holds the microsecond),

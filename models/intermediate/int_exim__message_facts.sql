@@ -4,6 +4,8 @@
 {{ config(
     materialized='incremental',
     unique_key='line_id',
+    days={'column': 'fact_date'},
+    order_by='fact_date, fact',
 ) }}
 
 with told as (
@@ -34,6 +36,7 @@ select
     {{ digest(['line_id', 'fact']) }} as line_id,
     message_group_id,
     event_at as fact_at,
+    cast(event_at as date) as fact_date,
     fact,
     fact_value,
     source_file,

@@ -5,7 +5,7 @@
 
 {#- `noqa`: the linter reads one side of the condition only #}
 with group_days as (
-    {{ all_group_days() }}
+    select * from {{ ref('int_group_days__recorded') }}
 ),
 
 touched as (

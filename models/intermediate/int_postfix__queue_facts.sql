@@ -4,6 +4,8 @@
 {{ config(
     materialized='incremental',
     unique_key='line_id',
+    days={'column': 'fact_date'},
+    order_by='fact_date, fact',
 ) }}
 
 select
@@ -14,6 +16,7 @@ select
         else message_group_id
     end as message_group_id,
     event_at as fact_at,
+    cast(event_at as date) as fact_date,
     case
         when next_queue_id is not null then 'origin'
         when line_kind = 'header' then 'header ' || lower(header_name)

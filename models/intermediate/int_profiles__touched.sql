@@ -33,7 +33,10 @@ given_up as (
         message_group_id,
         fact_at
     from {{ ref('int_postfix__queue_facts') }}
-    where fact = 'expired' and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
+    where
+        fact = 'expired'
+        and fact_date in (select event_date from {{ ref('int_logged_days__touched') }})
+        and message_group_id in (select message_group_id from {{ ref('int_message_groups__touched') }})
 ),
 
 -- What may have been an event and be none any more: of the copies of a record another counts, or what a queue manager gave up

@@ -4,7 +4,6 @@
 -- depends_on: {{ ref('int_message_dates__judged') }}
 -- depends_on: {{ ref('int_message_groups__judged') }}
 -- depends_on: {{ ref('int_message_keys__logged') }}
--- depends_on: {{ ref('int_postfix__queue_facts') }}
 -- depends_on: {{ ref('int_suppression_addresses__changed') }}
 {{ config(
     materialized='incremental',

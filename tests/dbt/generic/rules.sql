@@ -6,7 +6,8 @@
     keys: lists of columns, each unique together; null counts as a value.
     accepted: by column, the texts that it may hold, beside null.
     references: by column, the table in whose column of the same name each value is, beside null.
-    among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files;
+    among: the rows that are looked at, where all that the build can have changed are among them: `batch`, those of its files; `told`, facts
+        of the days of which its files tell some;
         `touched`, the events of the touched groups; `replaced`, the messages whose rows are; `days`, those of
         the days that are replaced; `undelivered`, those of the days that the undeliveries report has anew; `concluded`, what ended
         undelivered on the days that are counted anew; `listed`, `profiled`, `compared`, the addresses whose rows on the lists, among
@@ -23,6 +24,8 @@
     {%- set chosen = 'true' -%}
 {%- elif among == 'batch' -%}
     {%- set chosen = in_batch() -%}
+{%- elif among == 'told' -%}
+    {%- set chosen = 'fact_date in (select fact_date from ' ~ model ~ ' where ' ~ in_batch() ~ ')' -%}
 {%- elif among == 'touched' -%}
     {%- set chosen -%}
     event_date in (select event_date from {{ ref('int_logged_days__touched') }})
@@ -50,7 +53,7 @@
 {%- elif among == 'compared' -%}
     {%- set chosen = 'address in (select address from ' ~ ref('int_policy_addresses__changed') ~ ')' -%}
 {%- elif among != 'concluded' -%}
-    {%- set known = 'batch, touched, replaced, days, undelivered, concluded, listed, profiled, compared' -%}
+    {%- set known = 'batch, told, touched, replaced, days, undelivered, concluded, listed, profiled, compared' -%}
     {{ exceptions.raise_compiler_error('among is one of ' ~ known ~ ', or nothing, not ' ~ among) }}
 {%- endif -%}
 
