@@ -4,13 +4,20 @@
 {%- endmacro %}
 
 {#-
-    Days of the records of some groups, each once; `groups` is a table, or a step, with a column `message_group_id`. They are looked up
-    by way of a list, and come out of one: of a step the engine may expect more groups than there are in all history, and would make its
-    table of those, and more days than there are messages, and would look for them last.
+    Values of a step for a condition with `in`, by way of a list: of a step the engine may expect more values than there are rows in all
+    history, and would make its table of those; of a list it expects one.
+-#}
+{% macro listed(expression, step) -%}
+    select unnest(list(distinct {{ expression }})) from {{ step }}
+{%- endmacro %}
+
+{#-
+    Days of the records of some groups, each once; `groups` is a table, or a step, with a column `message_group_id`. They come out of a list
+    too, so that they are looked for first; groups that are looked for beside them have to be `listed` as well, or joined after.
 -#}
 {% macro days_of_groups(groups) -%}
     select unnest(list(distinct event_date)) as event_date from {{ ref('int_group_days__recorded') }}
-    where group_key in (select unnest(list(distinct {{ group_key('message_group_id') }})) from {{ groups }})
+    where group_key in ({{ listed(group_key('message_group_id'), groups) }})
 {%- endmacro %}
 
 {#-

@@ -94,7 +94,7 @@ def write_queue(settings: Settings, name: str, days: range, status: str) -> None
                 ("smtp", f"to=<{recipient}>, relay=mx.example.net[192.0.2.1]:25, delay=1, delays=0/0/0/1, {status}"),
                 ("qmgr", "removed"),
             ):
-                lines.append(f"{date:%Y-%m-%dT10:%M:%S}+00:00 mta1 postfix/{process}[9]: {queue_id}: {said}\n")
+                lines.append(f"{date:%Y-%m-%d}T10:00:00+00:00 mta1 postfix/{process}[9]: {queue_id}: {said}\n")
     path = settings.inbox / "postfix" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(lines))

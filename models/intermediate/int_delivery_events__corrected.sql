@@ -53,7 +53,7 @@ handed_over as (
 ),
 
 origins as (
-    select distinct origin_group_id as message_group_id from handed_over
+    select origin_group_id as message_group_id from handed_over
 ),
 
 origin_days as (
@@ -64,7 +64,7 @@ origin_facts as (
     select * from {{ ref('int_postfix__queue_facts') }}
     where
         fact_date in (select event_date from origin_days)
-        and message_group_id in (select unnest(list(message_group_id)) from origins)
+        and message_group_id in ({{ listed('message_group_id', 'origins') }})
         and (fact = 'sender' or starts_with(fact, 'header'))
 ),
 

@@ -114,13 +114,11 @@ named_days as (
     {{ days_of_groups('named_groups') }}
 ),
 
--- By a list, as days come out of one: of these and a table the engine would begin with the days, and make its table of all their
--- events.
 named_events as (
     select * from {{ events }}
     where
         event_date in (select event_date from named_days)
-        and message_group_id in (select unnest(list(message_group_id)) from named_groups)
+        and message_group_id in ({{ listed('message_group_id', 'named_groups') }})
 ),
 
 messages as (
