@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Protocol, Self
 import zstandard
 
 BLOCK_BYTES = 4 << 20
-"""Size of the blocks given out; the last one is shorter."""
+"""The blocks given out are no larger, and not much smaller but for the last one."""
 
 FEED_BYTES = 4 << 10
 """Compressed bytes given to a decoder at once: at 4 bytes for a block of 128 KiB, hostile zstd stays below 128 MiB."""
@@ -243,15 +243,19 @@ def inflate(compression: str, decoder: Any, data: bytes) -> Iterator[bytes]:
 
 
 def regroup(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small pieces to blocks of `BLOCK_BYTES`, and cut large ones."""
-    held = bytearray()
+    """Join small pieces to blocks of nearly `BLOCK_BYTES`, each copied once, and cut large ones."""
+    held: list[bytes] = []
+    size = 0
     for piece in pieces:
-        held += piece
-        while len(held) >= BLOCK_BYTES:
-            yield bytes(held[:BLOCK_BYTES])
-            del held[:BLOCK_BYTES]
+        for start in range(0, len(piece), BLOCK_BYTES):
+            part = piece[start : start + BLOCK_BYTES]
+            if size + len(part) > BLOCK_BYTES:
+                yield b"".join(held)
+                held, size = [], 0
+            held.append(part)
+            size += len(part)
     if held:
-        yield bytes(held)
+        yield b"".join(held)
 
 
 def prefetch(blocks: Iterator[bytes], depth: int = 3) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -118,9 +119,11 @@ def land_files(settings: Settings, arrivals: Sequence[Arrival]) -> list[Outcome]
     what the file held at first, even while it grows.
     """
     keep_freed_memory()
-    landing = Landing(settings)
     paths = (arrival.path for arrival in arrivals)
-    with closing(read_ahead(paths, PACKED_BYTES, settings.inflation_limit)) as found:
+    with (
+        closing(Landing(settings)) as landing,
+        closing(read_ahead(paths, PACKED_BYTES, settings.inflation_limit)) as found,
+    ):
         for place, (arrival, first) in enumerate(zip(arrivals, found, strict=True)):
             landing.take(place, arrival, first)
             progress.advance(arrival.file_bytes)
@@ -160,6 +163,16 @@ class Landing:
         self.packs: dict[Splitting, Pack] = {}
         self.held_digests: set[tuple[str, str]] = set()
         self.held_bytes = 0
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """One engine for all packs: DuckDB gives all free memory of the process back when an engine is closed."""
+        return connect(self.settings)
+
+    def close(self) -> None:
+        """End the engine, if there was anything to land."""
+        if "connection" in self.__dict__:
+            self.connection.close()
 
     def take(self, place: int, arrival: Arrival, first: FirstReading | UnreadableError) -> None:
         """Keep a file for its pack; land it now where it is large or of a kind that is read by itself."""
@@ -226,7 +239,7 @@ class Landing:
         folder.mkdir(parents=True, exist_ok=True)
         while pack.files:
             with hold_lock(self.settings, exclusive=False), temporary_folder(folder) as temporary:
-                loads = PackWriter(self.settings, pack, temporary).write()
+                loads = PackWriter(self.settings, self.connection, pack, temporary).write()
                 if content and content.has_changed() and content.measure().digest != loads[0].file_digest:
                     self.outcomes[pack.places[0]] = Unreadable(loads[0].source_file, WRITTEN_OVER)
                     return
@@ -244,9 +257,9 @@ class Landing:
 
 
 class PackWriter:
-    """The steps for the files of a pack, which share a connection, a temporary folder and one landing time."""
+    """The steps for the files of a pack, which share a temporary folder and one landing time."""
 
-    def __init__(self, settings: Settings, pack: Pack, temporary: Path) -> None:
+    def __init__(self, settings: Settings, connection: duckdb.DuckDBPyConnection, pack: Pack, temporary: Path) -> None:
         self.files = pack.files
         self.splittings = pack.splittings
         self.source = pack.splittings[0].source
@@ -256,13 +269,13 @@ class PackWriter:
         self.context = Context(self.landed_at, pack.files[0].anchor_date)
         self.mailbox = dsn.Mailbox(self.context, settings.threads)
         self.digests = [raw.reading.digest for raw in pack.files]
-        self.connection = connect(settings)
+        self.connection = connection
         self.is_single = len(pack.files) == 1
         if not self.is_single:
             names = [raw.arrival.source_file for raw in pack.files]
             files = pa.table({"place": range(len(names)), "source_file": names, "file_digest": self.digests})
             with self.register("pack_files", files.schema, files.to_batches()):
-                self.connection.execute("create temp table files as from pack_files")
+                self.connection.execute("create or replace temp table files as from pack_files")
 
     def write(self) -> list[Load]:
         """Write `landing.parquet` and, if something was rejected, `rejects.parquet`; give each file's load record."""
@@ -272,8 +285,6 @@ class PackWriter:
         except ForeignFileError as error:  # of a file that is alone
             messages, read = [f"of another kind: {error}"], Counter({0: 1})
             self.write_foreign(str(error))
-        finally:
-            self.connection.close()
         landed, rejected = self.count_written("landing"), self.count_written("rejects")
         landing_bytes = (self.temporary / "landing.parquet").stat().st_size
         pack = None if self.is_single else name_pack(self.digests)

@@ -95,7 +95,7 @@ def cut_at_newlines(blocks: Iterable[bytes]) -> Iterator[bytes | Oversize]:
                 yield Oversize((b"".join(pending) + block[:KEPT_BYTES])[:KEPT_BYTES], held + newline)
                 pending, block, end = [], block[newline + 1 :], end - newline - 1
         if end:
-            yield b"".join([*pending, block[:end]])
+            yield b"".join([*pending, memoryview(block)[:end]])
         pending, held = [block[end:]], len(block) - end
     if oversize:
         yield oversize

@@ -1,7 +1,6 @@
 """How a file's content becomes records: chosen by its first block, the same for all files of a pack."""
 
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -184,19 +183,21 @@ def split_files(
 def split_lines_together(
     files: list[RawFile], places: Sequence[int], is_finished: Callable[[bytes], bool]
 ) -> Iterator[pa.RecordBatch]:
-    """What `lines.split_lines` gives for each of some files; of small ones in few batches, which cost less."""
+    """What `lines.split_lines` gives for each of some files; of small ones in few batches, which cost less.
+
+    Others are left where they lie: what they hold is copied no more often than has to be.
+    """
     held: list[bytes] = []
-    numbers = array("q")
+    numbers: list[Any] = []
     size = 0
 
     def split() -> pa.RecordBatch:
         batch, _ = text_batch(b"".join(held), 0)
-        of_lines: pa.Array[Any] = pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
-        return set_numbers(batch, of_lines.take(batch["record_number"]))
+        return set_numbers(batch, pa.array(numpy.concatenate(numbers)).take(batch["record_number"]))
 
     for place in places:
         raw = files[place]
-        if raw.reading.content_bytes >= GATHERED_BYTES:
+        if raw.reading.content_bytes >= PARSED_BYTES:
             for batch in split_lines(raw.blocks(), Counter(), is_finished):
                 yield add_place(batch, place)
             continue
@@ -211,11 +212,11 @@ def split_lines_together(
                 yield flawed_batch(number, "line not finished: the file ends inside it", text[end:])
                 text = text[:end]
         held.append(text)
-        numbers.extend(range(before + 1, before + count_lines(text) + 1))
+        numbers.append(numpy.arange(before + 1, before + 1 + count_lines(text)))
         size += len(text)
         if size >= GATHERED_BYTES:
             yield split()
-            held, numbers, size = [], array("q"), 0
+            held, numbers, size = [], [], 0
     if size:
         yield split()
 

@@ -40,6 +40,7 @@ from flows.landing import content as content_module
 from flows.landing.content import Content
 from flows.landing.inbox import Arrival
 from flows.landing.reading import FirstReading, read_ahead
+from flows.settings import Settings
 from tests.sources import mails
 from tests.sources.test_dsn import ALL
 
@@ -307,6 +308,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that files of some kilobytes go the ways of megabytes: several blocks each, and more than is put together."""
     monkeypatch.setattr(content_module, "BLOCK_BYTES", 5000)
     monkeypatch.setattr(splitting, "GATHERED_BYTES", 20_000)
+    monkeypatch.setattr(splitting, "PARSED_BYTES", 20_000)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -393,6 +395,27 @@ def test_a_landing_that_fails_leaves_no_file_open(home: Home, monkeypatch: pytes
     assert len(opened) > 2
     assert all(content.file.closed for content in opened)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("landing-read")]
+
+
+def test_one_engine_lands_all_packs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each one that ends gives what is free in the process back to the kernel. Without anything to land there is none."""
+    monkeypatch.setattr(land, "PACK_FILES", 2)
+    engines: list[duckdb.DuckDBPyConnection] = []
+
+    def note(settings: Settings) -> duckdb.DuckDBPyConnection:
+        engines.append(connect(settings))
+        return engines[-1]
+
+    connect = land.connect
+    monkeypatch.setattr(land, "connect", note)
+    for number in range(9):
+        home.put(f"kumomta/{number}", kumo(id=str(number)).encode())
+    arrivals = find_arrivals(home.settings).files
+    assert len({load.pack for load in land_files(home.settings, arrivals) if isinstance(load, Load)}) == 5
+    assert all(isinstance(outcome, Known) for outcome in land_files(home.settings, arrivals))
+    [engine] = engines
+    with pytest.raises(duckdb.ConnectionException):
+        engine.execute("select 1")
 
 
 def test_files_are_read_no_further_than_needed(tmp_path: Path) -> None:
