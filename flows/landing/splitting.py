@@ -30,7 +30,8 @@ GATHERED_BYTES = 4 << 20
 
 PARSED_BYTES = 512 << 10
 """JSON is given to the engine in batches of so many bytes: it parses a batch, up to 2,048 rows of it, as a whole into
-several times its size, and then takes the values out. Smaller ones stay near to the processor, which saves a little."""
+several times its size, and then takes the values out. Smaller ones stay near to the processor, which saves a little.
+A file that fills one is put together with no others, which would copy it once more."""
 
 KNOWN_KINDS = {
     b"\x89PNG": "a PNG image",

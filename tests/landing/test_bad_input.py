@@ -5,6 +5,7 @@ import gzip
 import json
 import lzma
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,19 @@ def test_long_lines(home: Home) -> None:
     ((number, reason, length),) = home.rejects("kumomta", columns="record_number, reason, octet_length(record)")
     assert (number, length) == (3, 50 << 20)
     assert reason.startswith("not a JSON object")
+
+
+def test_pieces_of_any_size_come_in_few_blocks_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "BLOCK_BYTES", 1000)
+    text = bytes(range(256)) * 40
+    for sizes in ([1], [999], [1000], [1001], [600], [7, 0, 4500, 300], [len(text)]):
+        ends = [0]
+        while ends[-1] < len(text):
+            ends.append(ends[-1] + sizes[len(ends) % len(sizes)])
+        blocks = list(content.regroup(text[start:end] for start, end in pairwise(ends)))
+        assert b"".join(blocks) == text
+        assert max(map(len, blocks)) <= 1000
+        assert len(blocks) <= 2 * len(text) / 1000 + 1
 
 
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
