@@ -48,7 +48,10 @@ def land_all(settings: Settings) -> list[landing.Load]:
     return [outcome for outcome in outcomes if isinstance(outcome, landing.Load)]
 
 
-LONGEST = ("invariants", "generate", "erasure", "pair", "warehouse", "homes", "two_lists", "rules", "hostile", "oracle")
+LONGEST = (
+    "invariants", "bench", "oracle", "pair", "copying", "sources", "erasure", "warehouse", "generate", "fuzz", "packs",
+    "hostile", "cli", "suppression_commands", "two_lists",
+)  # fmt: skip
 """Groups by how long they take, the longest first: what is begun last is waited for alone."""
 
 

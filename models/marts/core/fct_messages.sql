@@ -6,7 +6,7 @@
     touched={'column': 'message_group_id', 'model': 'int_message_groups__replaced'},
     days={'column': 'first_event_date', 'model': 'int_message_dates__replaced'},
     spread_by='message_group_id',
-    order_by='first_event_date',
+    order_by='first_event_at',
 ) }}
 
 with open_groups as (
