@@ -203,6 +203,17 @@ def _build(settings: Settings, *, full_refresh: bool, test_whole: bool) -> Build
     )
 
 
+def find_variables(settings: Settings, versions: Versions) -> dict[str, Any]:
+    """Variables of dbt's by name: where one differs from what was parsed with, dbt parses the whole project anew."""
+    return {
+        **settings.suppression_variables,
+        "rule_set_version": versions.rule_set,
+        **read_sources(settings).variables,
+        # what dbt parsed holds whole paths of seeds: with this, another installation that takes a home over parses anew
+        "project_directory": str(find_project_directory()),
+    }
+
+
 def _run_dbt(
     settings: Settings, versions: Versions, this_build: dict[str, bool], *, has_views: bool
 ) -> list[dict[str, Any]]:
@@ -211,13 +222,6 @@ def _run_dbt(
     `this_build` is what models have to know of it (macros/this_build.sql). `has_views`: what this build would make of
     models that are views, the last one has made.
     """
-    variables = {
-        **settings.suppression_variables,
-        "rule_set_version": versions.rule_set,
-        **read_sources(settings).variables,
-        # what dbt parsed holds whole paths of seeds: with this, another installation that takes a home over parses anew
-        "project_directory": str(find_project_directory()),
-    }
     left_out = []
     if this_build["is_continued"]:
         # seeds are as the last build left them: where one has moved, the rules or everything is another
@@ -226,7 +230,9 @@ def _run_dbt(
         left_out += [f"config.materialized:view,path:models/{folder}" for folder in ("staging", "intermediate")]
     # `empty`: what is left out leaves the tests that look at it
     arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "empty"]
-    arguments += ["--vars", json.dumps(variables), *(["--exclude", *left_out] if left_out else [])]
+    arguments += ["--vars", json.dumps(find_variables(settings, versions))]
+    if left_out:
+        arguments += ["--exclude", *left_out]
     if this_build["is_rebuilt"]:
         arguments.append("--full-refresh")
     target = settings.dbt_target

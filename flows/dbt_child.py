@@ -10,19 +10,22 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from select import select
 from threading import Lock
 from typing import IO, Any, NoReturn
 
 from dbt.artifacts.schemas.run import RunExecutionResult
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
-from dbt.contracts.graph.nodes import ParsedNode
+from dbt.contracts.graph.nodes import GenericTestNode, ModelNode, ParsedNode, SingularTestNode
 from dbt.contracts.project import Configuration, PackageConfig, ProfileConfig, Project, ProjectFlags
 from dbt.contracts.selection import SelectorFile
 from dbt.parser.manifest import PARTIAL_PARSE_FILE_NAME, extended_mashumuro_decoder
+from dbt_common.clients.jinja import MacroFuzzEnvironment, get_environment, template_cache
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.event_manager_client import ctx_set_event_manager
@@ -44,19 +47,29 @@ def serve(answers: int, target: Path | None = None) -> None:
 
     It has one thread when it forks: what starts others when it is imported (DuckDB, Arrow) is left to the forks.
     """
-    _warm(target)
+    for contract in CHECKED_CONTRACTS:
+        contract.json_schema()  # cached: each run checks what it reads of the project by these
+    _keep_compiled()
+    manifest = _read_manifest(target)
+    templates = _compile_templates(manifest) if manifest else None
     # an interrupt from the keyboard is for whoever started us: when that ends, so do we
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what is imported stays until the end: no use in looking through it again and again
     gc.collect()
     gc.freeze()
-    for line in iter(sys.stdin.buffer.readline, b""):
+    is_first = True
+    while line := _await_request(templates):
+        request = json.loads(line)
+        # who asks once only has no use for it
+        if not templates and not is_first and (manifest := _read_manifest(Path(request["target"]))):
+            templates = _compile_templates(manifest)
+        is_first = False
         ours, theirs = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(theirs)
             # `answers` stays open: that it is closed tells whoever waits that nothing runs any more
-            _run_request(json.loads(line), ours)
+            _run_request(request, ours)
         os.close(ours)
         _, status = os.waitpid(pid, 0)
         os.close(theirs)
@@ -64,14 +77,76 @@ def serve(answers: int, target: Path | None = None) -> None:
     os._exit(0)
 
 
-def _warm(target: Path | None) -> None:
-    """Have made what dbt makes when it is first needed, and each fork would make for itself."""
-    for contract in CHECKED_CONTRACTS:
-        contract.json_schema()  # cached: each run checks what it reads of the project by these
-    if target:
-        # reading a manifest makes the functions that read its parts; what it says is left to the runs to find out
+def _await_request(templates: Iterator[None] | None) -> bytes:
+    """The next line of standard input; as long as there is none, one template after the other is compiled."""
+    while templates and not select([sys.stdin.buffer], [], [], 0)[0]:
+        try:
+            next(templates)
+        except StopIteration:
+            break
+    return sys.stdin.buffer.readline()
+
+
+def _read_manifest(target: Path | None) -> Manifest | None:
+    """What dbt parsed for a target; None where it did not, or that cannot be read.
+
+    Reading it makes the functions that read its parts, which each fork would make for itself. What it says is taken for
+    what is likely asked for, and no more: each run finds out itself what its project is.
+    """
+    with suppress(Exception):
+        if target and (parsed := target / PARTIAL_PARSE_FILE_NAME).exists():
+            return Manifest.from_msgpack(parsed.read_bytes(), decoder=extended_mashumuro_decoder)
+    return None
+
+
+def _keep_compiled() -> None:
+    """Have a text of templates compiled once in this process and its forks; dbt sees to that for macros only."""
+    compile_text = MacroFuzzEnvironment.compile
+    kept: dict[tuple[type, str], Any] = {}
+
+    def compile_or_find(self: MacroFuzzEnvironment, source: str) -> Any:
+        kind = type(self), source
+        if kind not in kept:
+            kept[kind] = compile_text(self, source)
+        return kept[kind]
+
+    setattr(MacroFuzzEnvironment, "compile", compile_or_find)  # noqa: B010 - mypy refuses the plain assignment
+
+
+def _compile_templates(manifest: Manifest) -> Iterator[None]:
+    """Compile the texts of nodes, and the macros that they come to call, one with each step."""
+    called = [name for name, macro in manifest.macros.items() if macro.name.startswith("materialization_")]
+    for node in manifest.nodes.values():
+        called += node.depends_on.macros
+        if isinstance(node, ModelNode | GenericTestNode | SingularTestNode):
+            with suppress(Exception):
+                get_environment(node).compile(node.raw_code)
+            yield
+        if isinstance(node, GenericTestNode):
+            # what a test is given: each word by itself, though it be no template
+            for text in _find_texts(node.test_metadata.kwargs):
+                with suppress(Exception):
+                    get_environment(node, native=True).compile(text)
+                yield
+    found: set[str] = set()
+    while called:
+        name = called.pop()
+        if name in found or name not in manifest.macros:
+            continue
+        found.add(name)
+        called += manifest.macros[name].depends_on.macros
         with suppress(Exception):
-            Manifest.from_msgpack((target / PARTIAL_PARSE_FILE_NAME).read_bytes(), decoder=extended_mashumuro_decoder)
+            template_cache.get_node_template(manifest.macros[name])
+        yield
+
+
+def _find_texts(value: Any) -> Iterator[str]:
+    """All texts in what was read of YAML."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _find_texts(each)
 
 
 def _run_request(request: dict[str, Any], pipe: int) -> NoReturn:

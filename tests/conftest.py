@@ -72,10 +72,26 @@ def rank(item: pytest.Item) -> int:
     return LONGEST.index(marker.args[0]) if marker.args[0] in LONGEST else len(LONGEST)
 
 
-PARSED = Path(tempfile.gettempdir()) / (
-    f"bouncehouse-tests-{os.getuid()}-{crc32(bytes(PROJECT)):08x}-{find_versions(Settings()).project}.msgpack"
-)
-"""What dbt parsed of this checkout as it stands, for the homes of all tests: it takes longer than most builds."""
+PARTIAL_PARSE = "partial_parse.msgpack"
+"""How dbt calls what it parsed of a project, in its target folder."""
+
+PARSED = Path(tempfile.gettempdir()) / f"bouncehouse-tests-{os.getuid()}-{crc32(bytes(PROJECT)):08x}"
+"""Beginning of the names of what dbt parsed of this checkout, for the homes of all tests: it takes longer than most builds."""
+
+
+def find_parsed(settings: Settings) -> Path:
+    """What dbt parsed of the project as it stands with a home's variables; it parses anew where one of these is another."""
+    versions = find_versions(settings)
+    variables = json.dumps(build.find_variables(settings, versions), sort_keys=True)
+    return PARSED.with_name(f"{PARSED.name}-{versions.project}-{crc32(variables.encode()):08x}.msgpack")
+
+
+def give_parsed(settings: Settings) -> None:
+    """Have a home that no dbt was ever at go on from what was parsed for another."""
+    parsed, kept = settings.dbt_target / PARTIAL_PARSE, find_parsed(settings)
+    if kept.exists() and not parsed.exists():
+        parsed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(kept, parsed)
 
 
 def write_events(settings: Settings, name: str, *events: tuple[str, str, str, str]) -> None:
@@ -90,15 +106,13 @@ def write_events(settings: Settings, name: str, *events: tuple[str, str, str, st
 def run_all(settings: Settings, *, full_refresh: bool = False) -> Warehouse:
     """Land, build and publish."""
     land_all(settings)
-    parsed = settings.dbt_target / "partial_parse.msgpack"
-    if PARSED.exists() and not parsed.exists():
-        parsed.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PARSED, parsed)
+    give_parsed(settings)
     result = build.build(settings, full_refresh=full_refresh)
-    if not PARSED.exists() and parsed.exists():
-        mine = PARSED.with_suffix(f".{os.getpid()}")
+    parsed, kept = settings.dbt_target / PARTIAL_PARSE, find_parsed(settings)
+    if not kept.exists() and parsed.exists():
+        mine = kept.with_suffix(f".{os.getpid()}")
         shutil.copy(parsed, mine)
-        mine.replace(PARSED)
+        mine.replace(kept)
     if result.is_built:
         publish.publish(settings)
     return Warehouse(settings, result)
@@ -151,7 +165,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     )
 
 
-EXPOSURES = PARSED.with_name(f"bouncehouse-tests-{os.getuid()}-{find_version()}.exposures.json")
+EXPOSURES = PARSED.with_name(f"{PARSED.name}-{find_version()}.exposures.json")
 """What dbt says of the project's exposures, for homes in which nothing was built: to parse takes ten seconds."""
 
 

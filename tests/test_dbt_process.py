@@ -1,6 +1,8 @@
 """The process that has dbt imported: what it tells of its forks, and that none of them outlives whoever waits for it."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from flows import dbt_process
+from flows.build import find_variables
 from flows.dbt_process import DbtProcess, DbtRun, end_dbt, warm_dbt
+from flows.work_state import find_versions
 
 WAIT_SECONDS = 60
 QUICK = ["parse", "--no-such-option"]
@@ -70,6 +74,47 @@ def test_it_serves_one_run_after_the_other_and_tells_what_dbt_says(process, tmp_
     assert first.found == second.found
     assert "--no-such-option" in first.found["error"]
     assert (tmp_path / "second" / "results.json").exists()
+
+
+COMPILES = """
+import json, os, sys
+from pathlib import Path
+from dbt_common.clients.jinja import MacroFuzzEnvironment
+from flows import dbt_child
+from flows.dbt_project import find_project_directory
+
+compiled = []
+generate = MacroFuzzEnvironment._parse
+MacroFuzzEnvironment._parse = lambda self, source, *more: compiled.append(source) or generate(self, source, *more)
+target, is_ready = Path(sys.argv[1]), sys.argv[2] == "ready"
+dbt_child._keep_compiled()
+if is_ready:
+    for _ in dbt_child._compile_templates(dbt_child._read_manifest(target)):
+        pass
+before = len(compiled)
+project = str(find_project_directory())
+places = ["--project-dir", project, "--profiles-dir", project, "--target-path", str(target), "--log-path", str(target)]
+dbt_child.main(target, ["compile", "--no-write-json", "--vars", sys.argv[3], *places])
+assert [each["code"] for each in json.loads((target / "results.json").read_text())["results"]]
+print(json.dumps([len(compiled) - before, len(set(compiled[before:]) & set(compiled[:before]))]))
+"""
+
+
+def test_templates_that_were_compiled_while_nobody_asked_are_not_compiled_by_runs(warehouse, tmp_path):
+    home = shutil.copytree(warehouse.settings.root, tmp_path / "home")
+    settings = warehouse.settings.model_copy(update={"home": home})
+    variables = json.dumps(find_variables(settings, find_versions(settings)))
+    environment = {**os.environ, "BOUNCEHOUSE_WORK_DATABASE": str(settings.work_database)}
+    counts = {}
+    for way in ("ready", "not ready"):
+        run = subprocess.run(
+            [sys.executable, "-c", COMPILES, settings.dbt_target, way, variables],
+            capture_output=True, text=True, check=False, env=environment,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        counts[way], again = json.loads(run.stdout.splitlines()[-1])
+        assert again == 0
+    assert counts["ready"] < counts["not ready"] / 2
 
 
 def test_what_it_cannot_make_ready_stops_nothing(tmp_path):

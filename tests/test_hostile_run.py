@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -18,7 +17,8 @@ import duckdb
 import openpyxl
 import pytest
 
-from tests.conftest import PARSED
+from flows.settings import Settings
+from tests.conftest import give_parsed
 from tests.exports.hostile import HOSTILE, read_csv
 from tests.landing.corpus import CASES, LARGE, event
 from tests.landing.mutants import good_contents, mutate
@@ -155,10 +155,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("worst")
     home = folder / 'it\'s a "home"; drop table x --'
     fill(folder / "inbox", good_contents(folder / "good"))
-    parsed = home / "state" / "dbt" / "partial_parse.msgpack"
-    parsed.parent.mkdir(parents=True)
-    if PARSED.exists():
-        shutil.copy(PARSED, parsed)
+    give_parsed(Settings(home=home))
     environment = {"BOUNCEHOUSE_EXPORT_KEY": KEY, "COLUMNS": "200"}
     result = run_command("run", "--home", home, "--inbox", folder / "inbox", environment=environment)
     return Ran(home, folder / "inbox", environment, result)
