@@ -19,7 +19,7 @@ from flows.dbt_process import read_results
 from flows.settings import Settings
 from tests.conftest import Warehouse, run_all
 
-pytestmark = pytest.mark.xdist_group("invariants")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("invariants")]
 
 DAYS, DAILY, QUEUED = 60, 1_000, 200
 """Days of history, and messages a day by canonical events and by Postfix; who gets one gets another every twenty days."""

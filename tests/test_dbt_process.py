@@ -16,6 +16,7 @@ import pytest
 from flows import dbt_process
 from flows.build import find_variables
 from flows.dbt_process import DbtProcess, DbtRun, end_dbt, warm_dbt
+from flows.settings import Settings
 from flows.work_state import find_versions
 
 WAIT_SECONDS = 60
@@ -102,7 +103,7 @@ print(json.dumps([len(compiled) - before, len(set(compiled[before:]) & set(compi
 
 def test_templates_that_were_compiled_while_nobody_asked_are_not_compiled_by_runs(warehouse, tmp_path):
     home = shutil.copytree(warehouse.settings.root, tmp_path / "home")
-    settings = warehouse.settings.model_copy(update={"home": home})
+    settings = Settings(home=home)
     variables = json.dumps(find_variables(settings, find_versions(settings)))
     environment = {**os.environ, "BOUNCEHOUSE_WORK_DATABASE": str(settings.work_database)}
     counts = {}

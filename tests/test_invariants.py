@@ -246,6 +246,7 @@ def test_readers_never_see_half_a_publication(generated: Warehouse) -> None:
     assert marts.read(generated.database, query) == [before]
 
 
+@pytest.mark.long
 def test_event_that_a_copy_moves_to_another_day_leaves_its_first(tmp_path: Path) -> None:
     """It is known by its id, and comes again with an earlier time, then with a later one: the earliest counts."""
     home = Settings(home=tmp_path)
@@ -337,6 +338,7 @@ def test_a_report_in_a_group_that_waits_may_speak_of_a_message_that_does_not(tmp
     ]
 
 
+@pytest.mark.long
 def test_what_was_sent_since_a_late_bounce_is_found_though_a_report_is_older_than_its_log(tmp_path: Path) -> None:
     """Messages begin with the first of all that is known of them: with a report of the evening before, of another name or not."""
     settings = Settings(home=tmp_path / "home")
