@@ -21,17 +21,17 @@ from typing import IO, Any, NoReturn
 from dbt.artifacts.schemas.run import RunExecutionResult
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
-from dbt.contracts.graph.nodes import GenericTestNode, ModelNode, ParsedNode, SingularTestNode
+from dbt.contracts.graph.nodes import ParsedNode
 from dbt.contracts.project import Configuration, PackageConfig, ProfileConfig, Project, ProjectFlags
 from dbt.contracts.selection import SelectorFile
 from dbt.parser.manifest import PARTIAL_PARSE_FILE_NAME, extended_mashumuro_decoder
-from dbt_common.clients.jinja import MacroFuzzEnvironment, get_environment, template_cache
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.event_manager_client import ctx_set_event_manager
 
 from flows.child import end_with_parent
 from flows.dbt_process import LOG_NAME, LOOK_SECONDS, PROGRESS_NAME, RESULTS_NAME, SAID_NAME
+from flows.dbt_templates import compile_templates, keep_compiled
 from flows.exports.exposures import find_version
 
 LOGGED_LEVELS = ("info", "warn", "error")
@@ -49,9 +49,9 @@ def serve(answers: int, target: Path | None = None) -> None:
     """
     for contract in CHECKED_CONTRACTS:
         contract.json_schema()  # cached: each run checks what it reads of the project by these
-    _keep_compiled()
+    keep_compiled()
     manifest = _read_manifest(target)
-    templates = _compile_templates(manifest) if manifest else None
+    templates = compile_templates(manifest) if manifest else None
     # an interrupt from the keyboard is for whoever started us: when that ends, so do we
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what is imported stays until the end: no use in looking through it again and again
@@ -62,7 +62,7 @@ def serve(answers: int, target: Path | None = None) -> None:
         request = json.loads(line)
         # who asks once only has no use for it
         if not templates and not is_first and (manifest := _read_manifest(Path(request["target"]))):
-            templates = _compile_templates(manifest)
+            templates = compile_templates(manifest)
         is_first = False
         ours, theirs = os.pipe()
         pid = os.fork()
@@ -97,56 +97,6 @@ def _read_manifest(target: Path | None) -> Manifest | None:
         if target and (parsed := target / PARTIAL_PARSE_FILE_NAME).exists():
             return Manifest.from_msgpack(parsed.read_bytes(), decoder=extended_mashumuro_decoder)
     return None
-
-
-def _keep_compiled() -> None:
-    """Have a text of templates compiled once in this process and its forks; dbt sees to that for macros only."""
-    compile_text = MacroFuzzEnvironment.compile
-    kept: dict[tuple[type, str], Any] = {}
-
-    def compile_or_find(self: MacroFuzzEnvironment, source: str) -> Any:
-        kind = type(self), source
-        if kind not in kept:
-            kept[kind] = compile_text(self, source)
-        return kept[kind]
-
-    setattr(MacroFuzzEnvironment, "compile", compile_or_find)  # noqa: B010 - mypy refuses the plain assignment
-
-
-def _compile_templates(manifest: Manifest) -> Iterator[None]:
-    """Compile the texts of nodes, and the macros that they come to call, one with each step."""
-    called = [name for name, macro in manifest.macros.items() if macro.name.startswith("materialization_")]
-    for node in manifest.nodes.values():
-        called += node.depends_on.macros
-        if isinstance(node, ModelNode | GenericTestNode | SingularTestNode):
-            with suppress(Exception):
-                get_environment(node).compile(node.raw_code)
-            yield
-        if isinstance(node, GenericTestNode):
-            # what a test is given: each word by itself, though it be no template
-            for text in _find_texts(node.test_metadata.kwargs):
-                with suppress(Exception):
-                    get_environment(node, native=True).compile(text)
-                yield
-    found: set[str] = set()
-    while called:
-        name = called.pop()
-        if name in found or name not in manifest.macros:
-            continue
-        found.add(name)
-        called += manifest.macros[name].depends_on.macros
-        with suppress(Exception):
-            template_cache.get_node_template(manifest.macros[name])
-        yield
-
-
-def _find_texts(value: Any) -> Iterator[str]:
-    """All texts in what was read of YAML."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _find_texts(each)
 
 
 def _run_request(request: dict[str, Any], pipe: int) -> NoReturn:

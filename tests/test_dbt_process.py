@@ -81,16 +81,16 @@ COMPILES = """
 import json, os, sys
 from pathlib import Path
 from dbt_common.clients.jinja import MacroFuzzEnvironment
-from flows import dbt_child
+from flows import dbt_child, dbt_templates
 from flows.dbt_project import find_project_directory
 
 compiled = []
-generate = MacroFuzzEnvironment._parse
-MacroFuzzEnvironment._parse = lambda self, source, *more: compiled.append(source) or generate(self, source, *more)
+parse = MacroFuzzEnvironment._parse
+MacroFuzzEnvironment._parse = lambda self, source, *more: compiled.append(source) or parse(self, source, *more)
 target, is_ready = Path(sys.argv[1]), sys.argv[2] == "ready"
-dbt_child._keep_compiled()
+dbt_templates.keep_compiled()
 if is_ready:
-    for _ in dbt_child._compile_templates(dbt_child._read_manifest(target)):
+    for _ in dbt_templates.compile_templates(dbt_child._read_manifest(target)):
         pass
 before = len(compiled)
 project = str(find_project_directory())
