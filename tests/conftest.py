@@ -19,8 +19,7 @@ from filelock import FileLock
 
 from flows import build, landing, publish
 from flows.dbt_process import RESULTS_NAME, read_results
-from flows.exports.exposures import PARSED as PARSED_EXPOSURES
-from flows.exports.exposures import find_version, parse_project
+from flows.exports.exposures import PARSED, find_version, parse_project
 from flows.generate import generate
 from flows.settings import Settings
 from flows.work_state import find_versions
@@ -75,15 +74,15 @@ def rank(item: pytest.Item) -> int:
 PARTIAL_PARSE = "partial_parse.msgpack"
 """How dbt calls what it parsed of a project, in its target folder."""
 
-PARSED = Path(tempfile.gettempdir()) / f"bouncehouse-tests-{os.getuid()}-{crc32(bytes(PROJECT)):08x}"
-"""Beginning of the names of what dbt parsed of this checkout, for the homes of all tests: it takes longer than most builds."""
+SHARED = Path(tempfile.gettempdir()) / f"bouncehouse-tests-{os.getuid()}-{crc32(bytes(PROJECT)):08x}"
+"""Beginning of the names of what is kept from run to run of this checkout's tests: to parse takes longer than most builds."""
 
 
 def find_parsed(settings: Settings) -> Path:
     """What dbt parsed of the project as it stands with a home's variables; it parses anew where one of these is another."""
     versions = find_versions(settings)
     variables = json.dumps(build.find_variables(settings, versions), sort_keys=True)
-    return PARSED.with_name(f"{PARSED.name}-{versions.project}-{crc32(variables.encode()):08x}.msgpack")
+    return SHARED.with_name(f"{SHARED.name}-{versions.project}-{crc32(variables.encode()):08x}.msgpack")
 
 
 def give_parsed(settings: Settings) -> None:
@@ -165,7 +164,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     )
 
 
-EXPOSURES = PARSED.with_name(f"{PARSED.name}-{find_version()}.exposures.json")
+EXPOSURES = SHARED.with_name(f"{SHARED.name}-{find_version()}.exposures.json")
 """What dbt says of the project's exposures, for homes in which nothing was built: to parse takes ten seconds."""
 
 
@@ -175,9 +174,9 @@ def give_exposures(settings: Settings) -> None:
         if not EXPOSURES.exists():
             parse_project(settings)
             mine = EXPOSURES.with_suffix(f".{os.getpid()}")
-            shutil.copy(settings.dbt_target / PARSED_EXPOSURES / RESULTS_NAME, mine)
+            shutil.copy(settings.dbt_target / PARSED / RESULTS_NAME, mine)
             mine.replace(EXPOSURES)
-    target = settings.dbt_target / PARSED_EXPOSURES / RESULTS_NAME
+    target = settings.dbt_target / PARSED / RESULTS_NAME
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(EXPOSURES, target)
 

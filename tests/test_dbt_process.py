@@ -18,12 +18,12 @@ from flows.build import find_variables
 from flows.dbt_process import DbtProcess, DbtRun, end_dbt, warm_dbt
 from flows.settings import Settings
 from flows.work_state import find_versions
+from tests.conftest import PARTIAL_PARSE
 
 WAIT_SECONDS = 60
 QUICK = ["parse", "--no-such-option"]
 """What dbt refuses at once."""
 SLOW = ["parse", "--no-partial-parse"]
-PARTIAL_PARSE = "partial_parse.msgpack"
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows.generate import generate
-from tests.conftest import PARSED
+from flows.settings import Settings
+from tests.conftest import PARTIAL_PARSE, give_parsed
 from tests.test_invariants import deal_out
 from tests.torture.homes import Truth, copy_home, read_exports, read_state, run
 
@@ -65,9 +66,7 @@ def truths(tmp_path_factory: pytest.TempPathFactory, api: dict[str, str]) -> dic
         ACTION.format("a1", "add", 2, "ann@brand.example") + ACTION.format("a2", "add", 2, "b@c.example")
     )
     found: dict[str, tuple[Path, Truth, float]] = {}
-    if PARSED.exists():
-        (base / "state" / "dbt").mkdir(parents=True)
-        shutil.copy(PARSED, base / "state" / "dbt" / "partial_parse.msgpack")
+    give_parsed(Settings(home=base))
     first = copy_home(base, folder / "first")
     code, _, said = run(base, "run")
     assert code == 0, said
@@ -79,7 +78,7 @@ def truths(tmp_path_factory: pytest.TempPathFactory, api: dict[str, str]) -> dic
             file.write(ACTION.format("a3", "remove", 3, "ann@brand.example"))
         if name == "first":
             (home / "state" / "dbt").mkdir(parents=True, exist_ok=True)
-            shutil.copy(base / "state" / "dbt" / "partial_parse.msgpack", home / "state" / "dbt")
+            shutil.copy(base / "state" / "dbt" / PARTIAL_PARSE, home / "state" / "dbt")
         unbroken = copy_home(home, folder / f"{name}-unbroken")
         started = time.monotonic()
         code, _, said = run(unbroken, "run")

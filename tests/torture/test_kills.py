@@ -18,7 +18,7 @@ import pytest
 
 from flows.exports.exporting import export_all
 from flows.failpoints import NAMES
-from tests.conftest import Logs, Warehouse
+from tests.conftest import PARTIAL_PARSE, Logs, Warehouse
 from tests.torture.homes import (
     Kill,
     Truth,
@@ -57,7 +57,7 @@ def test_a_dozen_kills_of_the_first_run(tmp_path: Path, api: dict[str, str], log
     home = tmp_path / "home"
     # what dbt parsed of the project serves any home, and would take most of the time
     (home / "state" / "dbt").mkdir(parents=True)
-    shutil.copy(generated.settings.dbt_target / "partial_parse.msgpack", home / "state" / "dbt")
+    shutil.copy(generated.settings.dbt_target / PARTIAL_PARSE, home / "state" / "dbt")
     (home / "inbox").symlink_to(logs.folder)
     export_all(generated.settings)
     exports = read_exports(generated.settings.exports)
