@@ -48,6 +48,7 @@ MEASURES: dict[str, tuple[str, str, str, str]] = {
         "--events 100000 --history 2 --daily 10000 --runs 2",
         "--full",
     ),
+    "least": ("least.py", "--events 2000 --runs 1", "--events 100000 --runs 3", "--events 10000000 --runs 3"),
     "days": (
         "days.py",
         "--messages 100 --history 1 2 --runs 1",

@@ -20,7 +20,7 @@ def test_everything_is_measured(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     measures = json.loads(kept.read_text())["found"]["measures"]
-    assert len(measures) == 13
+    assert len(measures) == 14
     assert all(measure["found"] for measure in measures.values())
     [size] = measures["whole"]["found"]["sizes"]
     assert set(size["peers"]) >= {"whole", "floor"}
@@ -29,5 +29,7 @@ def test_everything_is_measured(tmp_path: Path) -> None:
     assert home["records"] > 0
     assert all(home[what]["seconds"]["build"] > 0 for what in ("first", "day", "late", "late_whole"))
     assert measures["days"]["found"][1]["ratio"] > 0
+    assert measures["least"]["found"]["records"] > 0
+    assert min(measures["least"]["found"]["seconds"].values()) > 0
     landed = [each["source"] for each in measures["sources"]["found"]]
     assert landed[:3] == ["kumomta", "ses", "sendgrid"]
