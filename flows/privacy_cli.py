@@ -68,9 +68,10 @@ def retention(
 ) -> None:
     """Show what the next run would drop for its age. Changes nothing: the runs drop it, for good."""
     from dataclasses import asdict
+    from datetime import UTC, datetime
 
     from flows.lock import hold_lock
-    from flows.retention import preview
+    from flows.retention import find_due_day, preview
     from flows.tables import make_console, print_table
 
     settings = make_settings(home)
@@ -89,7 +90,9 @@ def retention(
     verb = (
         "drops" if kept_days == settings.retention_days else f"would drop, with BOUNCEHOUSE_RETENTION_DAYS={kept_days},"
     )
-    console.print(f"The next run {verb} what ended before {plan.cutoff:%Y-%m-%d} (UTC).")
+    due_day = find_due_day(settings, kept_days)
+    run = f"next run, from {due_day} on," if due_day and due_day > datetime.now(UTC).date() else "next run"
+    console.print(f"The {run} {verb} what ended before {plan.cutoff:%Y-%m-%d} (UTC).")
     rows = [asdict(source) for source in plan.sources]
     if not rows:
         console.print("That is nothing.")

@@ -5,7 +5,7 @@ docs/architecture.md). A group is *closed* when its last event is older than the
 bound to it, by a report that came apart or by a content filter. A pass works in steps, each whole or not there:
 
 1. what stays of the closed groups is added up with what was retained before, in a new folder (flows/retained.py);
-2. `work.duckdb` and `marts.duckdb` are written anew without them, so that nothing of them is left in their free blocks;
+2. `work.duckdb` and `marts.duckdb` are written anew without them (flows/shrinking.py);
 3. landed files go that hold nothing any more that the models need, their load records stay.
 
 `finish` takes steps 2 and 3, after a kill too. Then the next build makes what is derived from all events, from facts
@@ -17,7 +17,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -27,10 +27,8 @@ from flows.batch import find_kept
 from flows.build import build
 from flows.dbt_macros import read_macros
 from flows.dbt_project import find_project_directory
-from flows.failpoints import failpoint
 from flows.landing import loads
 from flows.landing.temporary import hold_lock
-from flows.pair import STORAGE_VERSION, announce, confirm, write_token
 from flows.problems import ActionableError
 from flows.retained import (
     ACCOUNT_COUNTS,
@@ -45,48 +43,10 @@ from flows.retained import (
     select_retained,
 )
 from flows.settings import ACTIONS, SOURCES, Settings
+from flows.shrinking import shrink_work
 from flows.sql import text
-from flows.work import WORK_STORAGE_VERSION, open_work, remove_work
-from flows.work_state import create_state, find_versions, find_work_state
-
-BY_GROUP = (
-    "intermediate.int_message_keys__logged",
-    "intermediate.int_staged_events__repeated",
-    "intermediate.int_postfix__queue_facts",
-    "intermediate.int_exim__message_facts",
-    "intermediate.int_complaints__collected",
-    "intermediate.int_suppression_evidence__collected",
-    "marts.fct_delivery_events",
-    "marts.fct_messages",
-)
-"""Tables that are kept from build to build, and lose the rows of dropped groups."""
-
-WHOLE = (
-    "intermediate.int_actions__collected",
-    "intermediate.int_opt_outs__collected",
-    "intermediate.int_files__accounted",
-    "intermediate.int_ignored_records__counted",
-    "intermediate.int_bounce_texts__judged",
-    "intermediate.int_bounce_texts__daily",
-    "marts.rpt_bounces_daily",
-    "intermediate.int_delivery_events__counted",
-    "marts.rpt_delivery_daily",
-    "marts.rpt_delivery_times_daily",
-)
-"""Those that lose nothing: they name nobody, or what they say of somebody bears on a list."""
-
-BY_CONDITION = {
-    "intermediate.int_unclassified_bounces__collected": """
-        event_id in (select event_id from marts.marts.fct_delivery_events)""",
-    "intermediate.int_rejects__collected": "file_digest not in (select file_digest from dropped_files)",
-    # its groups are numbers that two may share, and none may lose a day: those of a file that stays do
-    "intermediate.int_group_days__recorded": "file_digest not in (select file_digest from dropped_files)",
-    # of a dropped file not even the copies and the records that are no event
-    "intermediate.int_staged_events__collected": """
-        file_digest not in (select file_digest from dropped_files)
-        and (message_group_id is null or message_group_id not in (select message_group_id from dropped_groups))""",
-}
-"""Those that lose what has no event or no file any more. All other tables are made anew by every build."""
+from flows.work import open_work
+from flows.work_state import find_versions, find_work_state
 
 
 @dataclass(frozen=True)
@@ -129,6 +89,22 @@ def find_cutoff(retention_days: int, now: datetime | None = None) -> datetime:
     return datetime.combine(today - timedelta(days=retention_days), time.min)
 
 
+def find_due_day(settings: Settings, retention_days: int) -> date | None:
+    """The first day (UTC) on which a run makes a pass, where those before were made not long ago; None: any day."""
+    retained = find_retained(settings) if settings.retention_every_days else None
+    if retained is None:
+        return None
+    return (retained.cutoff + timedelta(retention_days + settings.retention_every_days)).date()
+
+
+def is_due(settings: Settings, now: datetime | None = None) -> bool:
+    """Whether a run would look for what to drop."""
+    if not settings.retention_days:
+        return False
+    due_day = find_due_day(settings, settings.retention_days)
+    return due_day is None or (now or datetime.now(UTC)).date() >= due_day
+
+
 def preview(settings: Settings, retention_days: int, now: datetime | None = None) -> Plan:
     """Say what a pass would drop of what the last build took in; changes nothing."""
     if not find_work_state(settings).is_settled:
@@ -143,11 +119,11 @@ def preview(settings: Settings, retention_days: int, now: datetime | None = None
 def drop_old(settings: Settings, now: datetime | None = None) -> Plan | None:
     """Drop what is older than `retention_days`, and finish a pass that was cut short; None where that is nothing.
 
-    To be called with the home's lock held and before a build, which is then due. Works from a finished build only,
-    and makes one first where there is none.
+    Nor where none is due. To be called with the home's lock held and before a build, which is then due. Works from a
+    finished build only, and makes one first where there is none.
     """
     finish(settings)
-    if not settings.retention_days:
+    if not is_due(settings, now):
         return None
     state = find_work_state(settings)
     if state.versions is None and not landing.read_loads(settings):
@@ -655,71 +631,6 @@ def waiting_sources(settings: Settings, connection: duckdb.DuckDBPyConnection) -
     kept = find_kept(settings, find_retained(settings))
     names = {load.source_name for load in kept if load.file_digest not in built}
     return ", ".join(map(text, sorted(names)))
-
-
-def shrink_work(settings: Settings, retained: Retained) -> None:
-    """Step 2: write the private databases anew without what was dropped; they are replaced by rename.
-
-    Those that are not as the pass found them are removed, and the next build makes them from landing. Killed between
-    the two renames, it is done again from new marts and the old rest, which gives the same.
-    """
-    databases = (settings.marts_database, settings.work_database)
-    fresh_marts, fresh = (path.with_name(f".{path.name}.new") for path in databases)
-    for path in (fresh_marts, fresh):
-        for leftover in (path, path.with_name(path.name + ".wal")):
-            leftover.unlink(missing_ok=True)
-    if not settings.work_database.exists():
-        return
-    state = find_work_state(settings)
-    if not state.is_usable or state.retained == retained.number:
-        return
-    if state.retained != retained.previous or not state.is_settled or state.versions is None:
-        remove_work(settings)
-        return
-    with open_work(settings) as connection:
-        token = announce(connection)
-        # nothing may be left in a log, which would be applied to the new file
-        connection.execute("checkpoint work")
-        connection.execute("checkpoint marts")
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"set memory_limit = {text(settings.memory_limit)}")
-        connection.execute("set preserve_insertion_order = false")
-        connection.execute(f"set temp_directory = {text(fresh.with_name(fresh.name + '.tmp'))}")
-        connection.execute(f"attach {text(settings.work_database)} as old_work (read_only)")
-        connection.execute(f"attach {text(settings.marts_database)} as old_marts (read_only)")
-        connection.execute(f"attach {text(fresh)} as work (storage_version {text(WORK_STORAGE_VERSION)})")
-        connection.execute(f"attach {text(fresh_marts)} as marts (storage_version {text(STORAGE_VERSION)})")
-        connection.execute(f"create table dropped_groups as from {text(retained.path(DROPPED_GROUPS))}")
-        connection.execute(f"create view dropped_files as {select_retained(retained, 'files')}")
-        connection.execute("create schema work.intermediate; create schema marts.marts")
-        for table in BY_GROUP:
-            copy_table(connection, table, "anti join dropped_groups using (message_group_id)")
-        for table in WHOLE:
-            copy_table(connection, table)
-        for table, condition in BY_CONDITION.items():
-            copy_table(connection, table, f"where {condition}")
-        connection.execute("use work")
-        create_state(connection)
-        for table in ("built_files", "builds", "marts"):
-            connection.execute(f"insert into work.landing.{table} by name select * from old_work.landing.{table}")
-        connection.execute("update work.landing.work_state set retained = ?, is_settled = true", [retained.number])
-        write_token(connection, token)
-        confirm(connection, token)
-        connection.execute("use memory")
-        connection.execute("detach work; detach marts")
-    for new, path in zip((fresh_marts, fresh), databases, strict=True):
-        loads.sync(new)
-        new.chmod(path.stat().st_mode)
-        new.replace(path)
-        loads.sync(settings.root)
-        failpoint("retention.replaced")
-
-
-def copy_table(connection: duckdb.DuckDBPyConnection, table: str, rest: str = "") -> None:
-    """Copy a table of `old_work` or `old_marts`, as `rest` of the query says."""
-    database = "marts" if table.startswith("marts.") else "work"
-    connection.execute(f"create table {database}.{table} as from old_{database}.{table} {rest}")
 
 
 def read_units(settings: Settings) -> Iterator[tuple[loads.Load, ...]]:

@@ -33,7 +33,7 @@ def run_without_news(settings: Settings, *, wait: bool = False) -> RunResult | N
     time, as there.
     """
     started = time.perf_counter()
-    if settings.retention_days or not settings.published_database.exists():
+    if retention.is_due(settings) or not settings.published_database.exists():
         return None
     with hold_lock(settings, wait=wait):
         try:

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         default=0, ge=0, description="days after which messages are dropped, by the clock on the wall; 0: never"
     )
+    retention_every_days: int = Field(
+        default=0, ge=0, description="days from one pass of retention to the next, at least; 0: every run makes one"
+    )
     threads: int | None = Field(default=None, ge=1, description="DuckDB threads while landing; one per core unless set")
     memory_limit: str = Field(default="2GB", description="DuckDB memory limit, in DuckDB's own spelling")
     inflation_limit: int = Field(

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from pkgutil import resolve_name
 from uuid import UUID
@@ -24,6 +24,7 @@ from flows.problems import ActionableError
 from flows.report import Selection, report
 from flows.retained import find_retained
 from flows.settings import Settings
+from flows.shrinking import Shrunk, shrink_table
 from flows.suppression.questions import find_history
 from flows.suppression.recovery import Recovery
 from flows.suppression.recovery import preview as preview_recovery
@@ -244,8 +245,8 @@ def unbroken(generated: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> 
     [
         ("flows.retention.DROPPED_GROUPS", False),
         ("flows.retention.Dropping.write", True),
-        ("flows.retention.create_state", False),
-        ("flows.retention.failpoint", True),  # one of the two databases is replaced
+        ("flows.shrinking.create_state", False),
+        ("flows.shrinking.failpoint", True),  # one of the two databases is replaced
         ("flows.retention.shrink_work", True),
         ("flows.landing.loads.replace_record", True),
         ("flows.retention.drop_files", True),
@@ -353,6 +354,78 @@ def test_retention_is_off_unless_it_is_asked_for(ready: Settings) -> None:
     before = files_of(settings)
     assert retention.drop_old(settings, NOW) is None
     assert files_of(settings) == before
+
+
+def test_passes_are_made_so_many_days_apart(ready: Settings) -> None:
+    """The first is made at once; until the next is due a run drops nothing, and needs not look for what it would."""
+    settings = Settings(
+        home=ready.root, inbox_directory=ready.inbox_directory, retention_days=2, retention_every_days=3
+    )
+    assert drop_and_build(settings) is not None
+    assert not retention.is_due(settings, NOW + timedelta(days=2))
+    before = files_of(settings)
+    assert retention.drop_old(settings, NOW + timedelta(days=2)) is None
+    assert files_of(settings) == before
+    assert retention.is_due(settings, NOW + timedelta(days=3))
+    # a shorter period is kept from the day on which it is set
+    assert retention.is_due(settings.model_copy(update={"retention_days": 1}), NOW + timedelta(days=2))
+    plan = retention.drop_old(settings, NOW + timedelta(days=3))
+    assert plan is not None
+    assert plan.cutoff == datetime(2026, 3, 8)
+
+
+def test_what_is_shown_tells_from_which_day_a_run_drops_it(
+    aged: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(aged.root, tmp_path / "home")
+    today = datetime.now(UTC).date()
+    period = (today - date(2026, 3, 5)).days
+    monkeypatch.setenv("BOUNCEHOUSE_RETENTION_DAYS", str(period))
+    for every, said in ((0, "The next run drops"), (7, f"The next run, from {today + timedelta(days=7)} on, drops")):
+        monkeypatch.setenv("BOUNCEHOUSE_RETENTION_EVERY_DAYS", str(every))
+        shown = CliRunner().invoke(app, ["retention", "--home", str(tmp_path / "home")])
+        assert shown.exit_code == 0
+        assert said in " ".join(shown.stdout.split())
+
+
+def test_rows_that_stay_lie_as_they_lay(tmp_path: Path) -> None:
+    """By days, in row groups of the smallest size, by as many threads as there are: a join alone mixes them."""
+    days, daily = 60, 2_048
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{tmp_path / 'old.duckdb'}' as old_marts (row_group_size 2048)")
+        connection.execute(f"attach '{tmp_path / 'new.duckdb'}' as marts (row_group_size 2048)")
+        connection.execute("create schema old_marts.marts; create schema marts.marts")
+        connection.execute(
+            f"""create table old_marts.marts.fct_messages as
+            select
+                md5(range::varchar)::uuid as message_group_id,
+                case when range % 5000 > 0 then date '2026-01-01' + (range // {daily})::integer end as first_event_date,
+                range as place
+            from range({days * daily}) order by place"""
+        )
+        # half of the first half, as of messages that ended early
+        connection.execute(
+            f"""create table dropped_groups as
+            select message_group_id from old_marts.marts.fct_messages
+            where place < {days * daily // 2} and (place % 2 = 0 or first_event_date is null)"""
+        )
+        cutoff = date(2026, 1, 1) + timedelta(days=days // 2)
+        shrink_table(connection, Shrunk("marts.fct_messages", day="first_event_date"), cutoff)
+        [(rows, mixed)] = connection.execute(
+            """select count(*), count_if(place < former)
+            from (select place, lag(place) over (order by rowid) as former from marts.marts.fct_messages
+                where first_event_date is not null)"""
+        ).fetchall()
+        kept = connection.execute(
+            "select count(*) from old_marts.marts.fct_messages anti join dropped_groups using (message_group_id)"
+            " where first_event_date is not null"
+        ).fetchall()
+        without_day = connection.execute(
+            "select count(*) from marts.marts.fct_messages where first_event_date is null"
+        ).fetchall()
+    assert [(rows,)] == kept
+    assert mixed == 0
+    assert without_day == [(days * daily // 2 // 5000,)]
 
 
 def test_what_is_retained_may_not_be_lost(ready: Settings) -> None:
