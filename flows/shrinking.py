@@ -19,6 +19,9 @@ from flows.sql import text
 from flows.work import WORK_STORAGE_VERSION, open_work, remove_work
 from flows.work_state import create_state, find_work_state
 
+LINKS = "intermediate.int_report_links__found"
+LINKS_BEFORE = "intermediate.int_report_links__before"
+
 WHOLE = (
     "intermediate.int_actions__collected",
     "intermediate.int_opt_outs__collected",
@@ -34,6 +37,9 @@ WHOLE = (
 """Tables that lose nothing: they name nobody, or what they say of somebody bears on a list."""
 
 OF_OPEN_GROUPS = "not exists (from dropped_groups where dropped_groups.message_group_id = kept.message_group_id)"
+OF_OPEN_REPORTS = (
+    "not exists (from dropped_groups where dropped_groups.message_group_id = kept.report_message_group_id)"
+)
 OF_KEPT_FILES = "not exists (from dropped_files where dropped_files.file_digest = kept.file_digest)"
 
 
@@ -56,6 +62,8 @@ SHRUNK = (
     Shrunk("intermediate.int_exim__message_facts", day="fact_date"),
     Shrunk("intermediate.int_complaints__collected"),
     Shrunk("intermediate.int_suppression_evidence__collected"),
+    # a report goes with the message that it speaks of
+    Shrunk(LINKS, stays=OF_OPEN_REPORTS),
     Shrunk("marts.fct_delivery_events", day="event_date"),
     Shrunk("marts.fct_messages", day="first_event_date"),
     Shrunk(
@@ -113,6 +121,8 @@ def shrink_work(settings: Settings, retained: Retained) -> None:
             copy_table(connection, table)
         for shrunk in SHRUNK:
             shrink_table(connection, shrunk, retained.cutoff.date())
+        # by no other links was any message judged (`can_resume`, flows/work_state.py)
+        connection.execute(f"create table work.{LINKS_BEFORE} as from work.{LINKS} where false")
         connection.execute("use work")
         create_state(connection)
         for table in ("built_files", "builds", "marts"):

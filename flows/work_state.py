@@ -155,8 +155,7 @@ def can_continue(connection: duckdb.DuckDBPyConnection) -> bool:
     """
     row = connection.execute(
         """select is_settled and exists (
-            select 1 from duckdb_tables()
-            where database_name = 'work' and schema_name = 'intermediate' and table_name = 'int_report_links__found'
+            select 1 from duckdb_tables() where database_name = 'work' and schema_name = 'seeds'
         )
         from landing.work_state"""
     ).fetchone()
@@ -165,7 +164,7 @@ def can_continue(connection: duckdb.DuckDBPyConnection) -> bool:
 
 def can_resume(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether it is known by which links of reports messages were judged, by the last build that finished and by those
-    since then that did not come to their end (int_report_links__before). Not after a pass of retention.
+    since then that did not come to their end (int_report_links__before). A pass of retention leaves both tables.
     """
     row = connection.execute(
         """select count(*) = 2 from duckdb_tables()

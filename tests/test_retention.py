@@ -100,6 +100,17 @@ def test_reports_lists_and_profiles_stay(generated: Warehouse, aged: Settings) -
         assert before.equals(after)
 
 
+def test_the_build_after_a_pass_counts_no_day_anew(aged: Settings) -> None:
+    """Nothing has landed, and by which links of reports the messages that stay were judged is known."""
+    with open_work(aged) as connection:
+        [(links,)] = connection.execute(
+            "select count(*) from intermediate.int_report_links__found where linked_by is not null"
+        ).fetchall()
+        touched = connection.execute("from intermediate.int_event_dates__touched").fetchall()
+    assert links > 0
+    assert touched == []
+
+
 def test_messages_that_ended_before_go_and_no_others(generated: Warehouse, aged: Settings) -> None:
     """The unit is the message with all that is bound to it: what of it is older stays as long as anything is younger."""
     with duckdb.connect() as connection:
