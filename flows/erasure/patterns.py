@@ -135,15 +135,18 @@ def encode_one(character: str) -> list[str]:
 def find_rows(column: "pa.Array[Any]", targets: Sequence[Target]) -> "pa.Array[Any]":
     """Which values of a column of text or bytes name one of the addresses; false for null."""
     found = pa.repeat(pa.scalar(False), len(column))
-    written = column.buffers()[2] if len(column) else None
-    if written is None:
-        return found
-    lowered = written.to_pybytes().lower()
+    lowered = lower(column)
     for target in targets:
         if is_hinted(lowered, target):
             for pattern in patterns_for(column, target):
                 found = pc.or_(found, pc.fill_null(pc.match_substring_regex(column, pattern), False))
     return found
+
+
+def lower(column: "pa.Array[Any]") -> bytes:
+    """The values of a column of text or bytes in lower case, one after the other; of a slice those around it, too."""
+    written = column.buffers()[2] if len(column) else None
+    return written.to_pybytes().lower() if written else b""
 
 
 def is_hinted(lowered: bytes, target: Target) -> bool:
@@ -158,6 +161,8 @@ def patterns_for(column: "pa.Array[Any]", target: Target) -> tuple[str, ...]:
 
 def replace_in(column: "pa.Array[Any]", target: Target) -> "pa.Array[Any]":
     """The column with the pseudonym in the place of the address."""
+    if not is_hinted(lower(column), target):
+        return column  # only to compile the patterns takes milliseconds, and nearly no text names the address
     for pattern in patterns_for(column, target):
         new = "".join(f"{letter}\0" for letter in target.new_local) if r"\x00" in pattern else target.new_local
         column = replace_twice(column, pattern, new)
@@ -193,8 +198,8 @@ def replace_in_batch(batch: pa.RecordBatch, targets: Sequence[Target]) -> pa.Rec
         if not pc.any(named).as_py():
             continue
         for place in places:
-            replaced = replace_local_in(replace_in(columns[place], target), target)
-            columns[place] = pc.if_else(named, replaced, columns[place])
+            replaced = replace_local_in(replace_in(columns[place].filter(named), target), target)
+            columns[place] = pc.replace_with_mask(columns[place], named, replaced)
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
