@@ -87,12 +87,13 @@ def retention(
         print(json.dumps(asdict(plan), indent=2, default=to_json))
         return
     console = make_console()
-    verb = (
-        "drops" if kept_days == settings.retention_days else f"would drop, with BOUNCEHOUSE_RETENTION_DAYS={kept_days},"
-    )
+    what = f"what ended before {plan.cutoff:%Y-%m-%d} (UTC)"
+    supposed = "" if kept_days == settings.retention_days else f", with BOUNCEHOUSE_RETENTION_DAYS={kept_days},"
     due_day = find_due_day(settings, kept_days)
-    run = f"next run, from {due_day} on," if due_day and due_day > datetime.now(UTC).date() else "next run"
-    console.print(f"The {run} {verb} what ended before {plan.cutoff:%Y-%m-%d} (UTC).")
+    if due_day and due_day > datetime.now(UTC).date():
+        console.print(f"No run drops anything before {due_day}; today one would drop{supposed} {what}.")
+    else:
+        console.print(f"The next run {f'would drop{supposed}' if supposed else 'drops'} {what}.")
     rows = [asdict(source) for source in plan.sources]
     if not rows:
         console.print("That is nothing.")

@@ -392,7 +392,13 @@ def test_what_is_shown_tells_from_which_day_a_run_drops_it(
     today = datetime.now(UTC).date()
     period = (today - date(2026, 3, 5)).days
     monkeypatch.setenv("BOUNCEHOUSE_RETENTION_DAYS", str(period))
-    for every, said in ((0, "The next run drops"), (7, f"The next run, from {today + timedelta(days=7)} on, drops")):
+    for every, said in (
+        (0, "The next run drops what ended before 2026-03-05"),
+        (
+            7,
+            f"No run drops anything before {today + timedelta(days=7)}; today one would drop what ended before 2026-03-05",
+        ),
+    ):
         monkeypatch.setenv("BOUNCEHOUSE_RETENTION_EVERY_DAYS", str(every))
         shown = CliRunner().invoke(app, ["retention", "--home", str(tmp_path / "home")])
         assert shown.exit_code == 0
