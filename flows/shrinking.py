@@ -1,8 +1,8 @@
 """The private databases written anew without what retention dropped, so that nothing is left of it in free blocks.
 
 Rows lie as they lay: a build passes over the row groups of days that it does not touch, so a row group of many days
-costs each build that comes after. A join gives rows in any order, so only those joined that can be dropped, the ones
-before the cutoff, and they are put in order by where they lay (`rowid`); all others are copied as they are.
+costs each build that comes after. A join gives rows in any order, so only those are joined that can be dropped, the
+ones before the cutoff, and are put in order by where they lay (`rowid`); all others are copied as they are.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,8 @@ OF_KEPT_FILES = "not exists (from dropped_files where dropped_files.file_digest 
 class Shrunk:
     """A table that is kept from build to build, and loses rows.
 
-    `stays` is a condition on its row `kept`; `day` a column of dates, where rows of the cutoff and later all stay.
+    `stays` is a condition on its row `kept`; `day` a column of dates by which rows lie: of the cutoff and later
+    (nearly) all stay.
     """
 
     name: str
@@ -146,11 +147,26 @@ def shrink_table(connection: duckdb.DuckDBPyConnection, shrunk: Shrunk, cutoff: 
     if shrunk.day is None:
         copy_table(connection, shrunk.name, stay)
         return
-    day = f"date {text(cutoff.isoformat())}"
+    begin = f"date {text(find_begin(connection, shrunk, cutoff).isoformat())}"
     # each condition lets the engine pass over row groups
-    copy_table(connection, shrunk.name, f"{shrunk.day} < {day} and {stay}")
+    copy_table(connection, shrunk.name, f"{shrunk.day} < {begin} and {stay}")
     copy_table(connection, shrunk.name, f"{shrunk.day} is null and {stay}", is_more=True)
-    copy_table(connection, shrunk.name, f"{shrunk.day} >= {day}", is_more=True)
+    copy_table(connection, shrunk.name, f"{shrunk.day} >= {begin}", is_more=True)
+
+
+def find_begin(connection: duckdb.DuckDBPyConnection, shrunk: Shrunk, cutoff: date) -> date:
+    """The day from which on all rows stay: the cutoff, but where a copy that does not count says a later time."""
+    row = connection.execute(
+        f"""select max({shrunk.day}) + 1
+        from {old_table(shrunk.name)} as kept
+        where {shrunk.day} >= date {text(cutoff.isoformat())} and not ({shrunk.stays})"""
+    ).fetchone()
+    return row[0] if row and row[0] else cutoff
+
+
+def old_table(table: str) -> str:
+    """The table before the pass."""
+    return f"old_marts.{table}" if table.startswith("marts.") else f"old_work.{table}"
 
 
 def copy_table(
@@ -159,4 +175,4 @@ def copy_table(
     """Copy the rows `kept` of a table of `old_work` or `old_marts`; `is_more` adds them to what was copied before."""
     database = "marts" if table.startswith("marts.") else "work"
     target = f"insert into {database}.{table}" if is_more else f"create table {database}.{table} as"
-    connection.execute(f"{target} from old_{database}.{table} as kept where {condition}")
+    connection.execute(f"{target} from {old_table(table)} as kept where {condition}")

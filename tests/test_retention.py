@@ -406,7 +406,10 @@ def test_what_is_shown_tells_from_which_day_a_run_drops_it(
 
 
 def test_rows_that_stay_lie_as_they_lay(tmp_path: Path) -> None:
-    """By days, in row groups of the smallest size, by as many threads as there are: a join alone mixes them."""
+    """By days, in row groups of the smallest size, by as many threads as there are: a join alone mixes them.
+
+    A message that went may have a copy of a later day than the cutoff, which goes, too.
+    """
     days, daily = 60, 2_048
     with duckdb.connect() as connection:
         connection.execute(f"attach '{tmp_path / 'old.duckdb'}' as old_marts (row_group_size 2048)")
@@ -420,11 +423,13 @@ def test_rows_that_stay_lie_as_they_lay(tmp_path: Path) -> None:
                 range as place
             from range({days * daily}) order by place"""
         )
-        # half of the first half, as of messages that ended early
+        # half of the first half, as of messages that ended early, and one of later days
         connection.execute(
             f"""create table dropped_groups as
             select message_group_id from old_marts.marts.fct_messages
-            where place < {days * daily // 2} and (place % 2 = 0 or first_event_date is null)"""
+            where
+                place < {days * daily // 2} and (place % 2 = 0 or first_event_date is null)
+                or place = {days * daily * 3 // 4 + 1}"""
         )
         cutoff = date(2026, 1, 1) + timedelta(days=days // 2)
         shrink_table(connection, Shrunk("marts.fct_messages", day="first_event_date"), cutoff)
