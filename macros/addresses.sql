@@ -9,7 +9,8 @@
     {%- set bare = "lower(trim(coalesce(" ~ bracketed ~ ", " ~ text ~ ")))" -%}
     nullif(
         case
-            when strlen({{ text }}) > length({{ text }}) and contains({{ text }}, '@')
+            {#- with nothing behind the @ there is no domain #}
+            when strlen({{ text }}) > length({{ text }}) and contains({{ text }}, '@') and not ends_with({{ bare }}, '@')
                 then regexp_replace({{ bare }}, '[^@]*$', '') || idna_domain({{ regex_group(bare, '([^@]*)$') }})
             else {{ bare }}
         end, ''

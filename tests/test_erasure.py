@@ -160,6 +160,7 @@ def engine():
         st.from_regex(r"\A\"?[A-Z a-z]{0,6}\"? ?<[a-z]{1,4}@[a-zÜ.]{1,9}> ?\Z"),
     )
 )
+@example(text="\x80@")  # nothing behind the @ of a text that is not ASCII
 def test_the_normal_form_is_that_of_the_models(engine, text):
     macro = read_macros().normal_address("written")
     (found,) = engine.execute(f"select {macro} from (select $1::varchar as written)", [text]).fetchone()
