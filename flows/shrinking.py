@@ -158,21 +158,21 @@ def find_begin(connection: duckdb.DuckDBPyConnection, shrunk: Shrunk, cutoff: da
     """The day from which on all rows stay: the cutoff, but where a copy that does not count says a later time."""
     row = connection.execute(
         f"""select max({shrunk.day}) + 1
-        from {old_table(shrunk.name)} as kept
+        from old_{database_of(shrunk.name)}.{shrunk.name} as kept
         where {shrunk.day} >= date {text(cutoff.isoformat())} and not ({shrunk.stays})"""
     ).fetchone()
     return row[0] if row and row[0] else cutoff
 
 
-def old_table(table: str) -> str:
-    """The table before the pass."""
-    return f"old_marts.{table}" if table.startswith("marts.") else f"old_work.{table}"
+def database_of(table: str) -> str:
+    """Which of the two files has a table; as it was before the pass, by this name behind `old_`."""
+    return "marts" if table.startswith("marts.") else "work"
 
 
 def copy_table(
     connection: duckdb.DuckDBPyConnection, table: str, condition: str = "true", *, is_more: bool = False
 ) -> None:
     """Copy the rows `kept` of a table of `old_work` or `old_marts`; `is_more` adds them to what was copied before."""
-    database = "marts" if table.startswith("marts.") else "work"
-    target = f"insert into {database}.{table}" if is_more else f"create table {database}.{table} as"
-    connection.execute(f"{target} from {old_table(table)} as kept where {condition}")
+    place = f"{database_of(table)}.{table}"
+    target = f"insert into {place}" if is_more else f"create table {place} as"
+    connection.execute(f"{target} from old_{place} as kept where {condition}")

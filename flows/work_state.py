@@ -151,7 +151,8 @@ def read_tested_whole(connection: duckdb.DuckDBPyConnection) -> datetime | None:
 def can_continue(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether all tables are as the last finished build left them, so that changes can be told by comparing.
 
-    Not after one that did not come to its end, nor after a pass of retention, which leaves out what is made anew.
+    Not after one that did not come to its end, nor after a pass of retention, which leaves out what is made anew, seeds
+    among it.
     """
     row = connection.execute(
         """select is_settled and exists (

@@ -24,7 +24,7 @@
 {%- endmacro %}
 
 {#-
-    Whether this build, though it does not carry on from a finished one (the last one was killed, or the rules are others), knows by which
+    Whether this build, though it does not carry on from a finished one (the last one was killed, the rules are others, or retention dropped something), knows by which
     links of reports messages were judged: by the last finished one, and by each since.
 -#}
 {% macro is_resumed() -%}
